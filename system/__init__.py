@@ -1,0 +1,1 @@
+"""A training system for latent normalizing flows."""

@@ -1,0 +1,1 @@
+"""What every room stands on: recipes, errors, nouns, storage, randomness, world."""

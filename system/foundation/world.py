@@ -1,0 +1,47 @@
+"""Ranks as a record, and the few collectives that are no-ops for a world of one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where this process stands among the training workers."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the worker that speaks for all."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over all workers, the same on each."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all workers, the same on each."""
+        return self.sum(value) / self.size
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's (picklable, small) value, on every worker."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait for all workers."""
+        if self.size > 1:
+            dist.barrier()
