@@ -1,0 +1,1 @@
+"""Image to posterior to image."""

@@ -1,0 +1,1 @@
+"""An invertible map between latent tokens and Gaussian noise."""

@@ -1,0 +1,1 @@
+"""Pieces that the autoencoder, the flow and the discriminator are made of."""

@@ -1,0 +1,1 @@
+"""The losses, and which weights each of them reaches."""
