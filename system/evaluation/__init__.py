@@ -1,0 +1,1 @@
+"""How good a checkpoint is: protocols, detectors, statistics, scores, and the evaluator."""
