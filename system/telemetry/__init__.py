@@ -1,0 +1,1 @@
+"""What a run says about itself: the metric registry, the ledger, and the sinks that mirror it."""

@@ -1,0 +1,208 @@
+"""The append-only record of a run: JSON lines, one file per writer, read back as one story.
+
+Every process that has something to say writes its own file under `<run>/ledger/`, so no two
+processes share one. What dashboards show is a copy of what stands here.
+
+    ledger = Ledger("runs/digits", "worker-0", run="digits", attempt=1)
+    ledger.write("report", images_seen=4096, values={"loss/nll_nats": 0.31})
+    for event in read_ledger("runs/digits"):
+        ...
+
+A process that dies in the middle of a line leaves a torn one: the next writer begins a new line
+and the reader passes over the torn one.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from typing import Literal
+from typing import Self
+
+from system.foundation import storage
+from system.telemetry.metrics import unregistered
+
+FOLDER = "ledger"
+SUFFIX = ".jsonl"
+# Object stores cannot append: a part is written again, whole, with each event until it is full.
+EVENTS_PER_PART = 256
+
+Kind = Literal[
+    "attempt_started",
+    "report",
+    "checkpoint",
+    "checkpoint_passed_over",
+    "evaluation",
+    "evaluation_dropped",
+    "evaluation_failed",
+    "skipped_update",
+    "bad_sample",
+    "worker_failed",
+    "attempt_finished",
+    "run_finished",
+]
+Event = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """One writer's file in a run's ledger. Safe to use from several threads.
+
+    `run_url` is the run's folder. Locally an event is on its way to the disk when `write` returns,
+    and a failing disk raises OSError. On an object store an event that could not be stored is kept
+    and stored together with the next; `close` raises if some remain.
+    """
+
+    def __init__(self, run_url: str, writer: str, *, run: str, attempt: int = 0) -> None:
+        self.run = run
+        self.attempt = attempt
+        self.failed_writes = 0
+        self._lock = threading.Lock()
+        folder = storage.join(run_url, FOLDER)
+        if storage.is_local(folder):
+            self._sink: _LocalFile | _Parts = _LocalFile(storage.local_path(folder), writer)
+        else:
+            self._sink = _Parts(folder, writer)
+
+    def write(self, kind: Kind, **fields: Any) -> None:
+        """Append one event; time, run and attempt are filled in."""
+        values = fields.get("values")
+        if isinstance(values, Mapping):
+            unknown = unregistered(values)
+            assert not unknown, f"metrics {unknown} are not in system/telemetry/metrics.py"
+        event = {
+            "time": time.time(),
+            "kind": kind,
+            "run": self.run,
+            "attempt": self.attempt,
+            **fields,
+        }
+        line = json.dumps(event, ensure_ascii=False, default=_number)
+        with self._lock:
+            self.failed_writes += not self._sink.append(line)
+
+    def close(self) -> None:
+        """Store what is still kept in memory, and close."""
+        with self._lock:
+            self._sink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Follower:
+    """Reads a run's ledger as it grows: each `poll` returns what is new, in order of time."""
+
+    def __init__(self, run_url: str) -> None:
+        self._folder = storage.join(run_url, FOLDER)
+        self._read: dict[str, int] = {}
+        self.torn_lines = 0
+
+    def poll(self) -> list[Event]:
+        """Events written since the last call; a line that is still being written waits."""
+        events: list[Event] = []
+        for name in sorted(storage.list_names(self._folder)):
+            if name.endswith(SUFFIX):
+                events += self._new_lines(name)
+        return sorted(events, key=lambda event: float(event["time"]))
+
+    def _new_lines(self, name: str) -> list[Event]:
+        url, start = storage.join(self._folder, name), self._read.get(name, 0)
+        size = storage.size(url)
+        if size <= start:
+            return []
+        text = storage.read_range(url, start, size - start)
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read[name] = start + len(whole)
+        return [event for line in whole.splitlines() if (event := self._parse(line)) is not None]
+
+    def _parse(self, line: bytes) -> Event | None:
+        if not line:
+            return None
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if isinstance(event, dict) and isinstance(event.get("time"), int | float):
+            return event
+        self.torn_lines += 1
+        return None
+
+
+def read_ledger(run_url: str) -> list[Event]:
+    """Every event of the run whose folder this is, in order of time; none if it has no ledger."""
+    return Follower(run_url).poll()
+
+
+def _number(value: Any) -> Any:
+    """numpy and torch scalars as plain numbers; anything else as its text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+class _LocalFile:
+    def __init__(self, folder: str | Path, writer: str) -> None:
+        path = Path(folder) / f"{writer}{SUFFIX}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab+")
+        if self._file.tell() > 0:
+            self._file.seek(-1, 2)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+
+    def append(self, line: str) -> bool:
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parts:
+    """Numbered part files on an object store; a session begins a part of its own."""
+
+    def __init__(self, folder: str, writer: str) -> None:
+        self._folder = folder
+        self._writer = writer
+        self._part = 1 + max(self._existing_parts(), default=-1)
+        self._lines: list[str] = []
+        self._stored = True
+
+    def _existing_parts(self) -> list[int]:
+        prefix = f"{self._writer}.part-"
+        names = [n for n in storage.list_names(self._folder) if n.startswith(prefix)]
+        return [int(name.removeprefix(prefix).removesuffix(SUFFIX)) for name in names]
+
+    def append(self, line: str) -> bool:
+        self._lines.append(line)
+        try:
+            self._store()
+        except OSError as error:
+            self._stored = False
+            log.warning("ledger of %s: %s; kept for the next write", self._writer, error)
+            return False
+        if len(self._lines) >= EVENTS_PER_PART:
+            self._part, self._lines = self._part + 1, []
+        return True
+
+    def _store(self) -> None:
+        url = storage.join(self._folder, f"{self._writer}.part-{self._part:06d}{SUFFIX}")
+        storage.write_bytes(url, "".join(f"{line}\n" for line in self._lines).encode())
+        self._stored = True
+
+    def close(self) -> None:
+        if not self._stored:
+            self._store()

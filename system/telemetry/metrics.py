@@ -1,0 +1,88 @@
+"""Every metric of the system, by name, unit and meaning: what is not listed here cannot be written.
+
+A name is `area/quantity_unit`; a number without a unit has no suffix. Losses are means over the
+images of a report; evaluation numbers belong to one checkpoint and one protocol.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that may be written, with what a reader needs to know about it."""
+
+    name: str
+    unit: str
+    meaning: str
+    better: Direction = "neither"
+
+    @property
+    def area(self) -> str:
+        """The part of the system that it tells about."""
+        return self.name.split("/", 1)[0]
+
+
+_METRICS = (
+    Metric("loss/total", "", "the objective: what the gradient is taken of", "lower"),
+    Metric("loss/reconstruction", "", "pixel distance, unweighted", "lower"),
+    Metric("loss/perceptual", "", "LPIPS between decoded and original, unweighted", "lower"),
+    Metric("loss/adversarial", "", "the generator's share of the adversarial loss", "lower"),
+    Metric("loss/critic", "", "hinge loss of the discriminator", "lower"),
+    Metric("loss/nll_nats", "nats", "negative log-likelihood per latent dimension", "lower"),
+    Metric("loss/entropy_nats", "nats", "entropy of the posterior per latent dimension"),
+    Metric("latent/mean_std", "", "standard deviation of the posterior means"),
+    Metric("latent/posterior_std", "", "mean spread of the posterior"),
+    Metric("latent/signal_to_noise", "", "spread of the means over spread of the posterior"),
+    Metric("train/learning_rate", "", "learning rate of the update"),
+    Metric("train/gradient_norm", "", "global norm of the gradient before clipping"),
+    Metric("train/averaging_decay", "", "decay of the averaged weights at this update"),
+    Metric("train/updates", "count", "updates done"),
+    Metric("train/skipped_updates", "count", "updates skipped for values that are not finite", "lower"),
+    Metric("train/bad_samples", "count", "samples left out because they could not be read", "lower"),
+    Metric("throughput/images_per_s", "images/s", "training images per second, all workers", "higher"),
+    Metric("throughput/update_s", "s", "wall time of an update", "lower"),
+    Metric("throughput/data_wait_s", "s", "time of an update spent waiting for data", "lower"),
+    Metric("throughput/checkpoint_s", "s", "time the loop stood still for a checkpoint", "lower"),
+    Metric("throughput/peak_memory_bytes", "bytes", "peak device memory of a worker", "lower"),
+    Metric("evaluation/gfid", "", "Fréchet distance of drawn to held-out images", "lower"),
+    Metric("evaluation/gfid_floor", "", "the same distance between two disjoint real halves"),
+    Metric("evaluation/gfid_ratio", "", "gFID over its floor", "lower"),
+    Metric("evaluation/rfid", "", "Fréchet distance of reconstructed to original images", "lower"),
+    Metric("evaluation/psnr_db", "dB", "peak signal-to-noise ratio of reconstructions", "higher"),
+    Metric(
+        "evaluation/conditional_accuracy",
+        "fraction",
+        "drawn images that an independent classifier gives the label they were drawn for",
+        "higher",
+    ),
+    Metric(
+        "evaluation/classifier_accuracy",
+        "fraction",
+        "held-out real images that the independent classifier gets right",
+    ),
+    Metric(
+        "evaluation/bayes_accuracy",
+        "fraction",
+        "held-out images classified right by the exact likelihood of every class",
+        "higher",
+    ),
+    Metric(
+        "evaluation/gradient_accuracy",
+        "fraction",
+        "held-out images classified right by the one-gradient density classifier",
+        "higher",
+    ),
+    Metric("evaluation/bits_per_dim", "bits", "held-out bits per latent dimension", "lower"),
+    Metric("evaluation/seconds_s", "s", "wall time of the evaluation", "lower"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+
+def unregistered(names: Iterable[str]) -> list[str]:
+    """The names that no metric bears, sorted."""
+    return sorted(set(names) - METRICS.keys())
