@@ -1,4 +1,4 @@
-"""The errors a user may meet: each says what was found, what was expected, where, and what to do."""
+"""The errors a user may meet: what was found, what was expected, where, and what to do."""
 
 EXIT_BAD_INPUT = 2
 

@@ -43,20 +43,31 @@ class Run(Record):
 class Cluster(Record):
     """What Ray gives the run. The global batch is fixed; this only decides how it is cut."""
 
-    workers: PositiveInt = Field(1, description="training workers (one GPU each, where GPUs are used)")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where workers compute; auto takes cuda when the driver's cluster has GPUs"
+    workers: PositiveInt = Field(
+        1, description="training workers (one GPU each, where GPUs are used)"
     )
-    cpus_per_worker: Annotated[float, Field(gt=0)] = Field(1, description="CPUs reserved per worker")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where workers compute; auto takes cuda when the driver's cluster has GPUs",
+    )
+    cpus_per_worker: Annotated[float, Field(gt=0)] = Field(
+        1, description="CPUs reserved per worker"
+    )
     micro_batch: PositiveInt | None = Field(
         None, description="images per worker per pass; null puts a worker's whole share in one pass"
     )
     max_failures: Annotated[int, Field(ge=-1)] = Field(
         3, description="restarts after crashes before giving up (-1: no limit)"
     )
-    start_timeout_s: PositiveInt = Field(120, description="seconds to wait for the workers to start")
-    evaluation_cpus: Annotated[float, Field(ge=0)] = Field(1, description="CPUs of the evaluation task")
-    evaluation_gpus: Annotated[float, Field(ge=0)] = Field(0, description="GPUs of the evaluation task")
+    start_timeout_s: PositiveInt = Field(
+        120, description="seconds to wait for the workers to start"
+    )
+    evaluation_cpus: Annotated[float, Field(ge=0)] = Field(
+        1, description="CPUs of the evaluation task"
+    )
+    evaluation_gpus: Annotated[float, Field(ge=0)] = Field(
+        0, description="GPUs of the evaluation task"
+    )
 
 
 class Data(Record):
@@ -67,20 +78,25 @@ class Data(Record):
     image_channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour")
     classes: PositiveInt = Field(description="number of classes; labels are 0 … classes-1")
     crop: Literal["none", "adm"] = Field(
-        "adm", description="none: shards hold the exact size; adm: the centre crop of ADM's evaluation"
+        "adm",
+        description="none: shards hold the exact size; adm: the centre crop of ADM's evaluation",
     )
     flip: bool = Field(True, description="mirror each image with probability one half")
     window_shards: PositiveInt = Field(8, description="shards mixed in the shuffle window")
     workers: Annotated[int, Field(ge=0)] = Field(2, description="decoding processes per worker")
     prefetch: PositiveInt = Field(2, description="batches each decoding process keeps ready")
-    max_bad_fraction: Fraction = Field(0.001, description="share of bad samples past which a run stops")
+    max_bad_fraction: Fraction = Field(
+        0.001, description="share of bad samples past which a run stops"
+    )
 
 
 class FixedPosterior(Record):
     """q(z|x) = N(mean(x), std^2). Source: SimFlow, arXiv 2512.04084."""
 
     kind: Literal["fixed"] = "fixed"
-    std: Annotated[float, Field(gt=0)] = Field(0.5, description="posterior standard deviation, fixed")
+    std: Annotated[float, Field(gt=0)] = Field(
+        0.5, description="posterior standard deviation, fixed"
+    )
 
 
 class LearnedPosterior(Record):
@@ -127,9 +143,15 @@ class Flow(Record):
     soft_clip: Annotated[float, Field(ge=0)] = Field(
         4.0, description="bound of raw scale and shift, c·tanh(v/c); 0 for none"
     )
-    label_drop: Fraction = Field(0.1, description="share of training labels replaced by the null class")
-    rope_base: Annotated[float, Field(gt=0)] = Field(10_000.0, description="base of rotary positions")
-    checkpoint_activations: bool = Field(False, description="recompute activations in the backward pass")
+    label_drop: Fraction = Field(
+        0.1, description="share of training labels replaced by the null class"
+    )
+    rope_base: Annotated[float, Field(gt=0)] = Field(
+        10_000.0, description="base of rotary positions"
+    )
+    checkpoint_activations: bool = Field(
+        False, description="recompute activations in the backward pass"
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -226,17 +248,23 @@ class Cosine(Record):
 class Engine(Record):
     """How a loss becomes an update; DeepSpeed's settings are derived from this."""
 
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="of weights and activations in a pass")
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="of weights and activations in a pass"
+    )
     zero_stage: Literal[0, 1, 2, 3] = Field(2, description="what ZeRO shards over the workers")
     gradient_clip: Weight = Field(1.0, description="bound of the global gradient norm; 0 for none")
     optimiser: Adamw = Adamw()
     schedule: Annotated[Constant | Cosine, Field(discriminator="kind")] = Constant()
-    averaging_decay: Fraction = Field(0.9999, description="decay of the averaged weights, per update")
+    averaging_decay: Fraction = Field(
+        0.9999, description="decay of the averaged weights, per update"
+    )
     averaging_warmup: bool = Field(
-        True, description="limit the decay to (1 + updates) / (10 + updates), so that early weights fade"
+        True,
+        description="limit the decay to (1 + updates) / (10 + updates), so that early weights fade",
     )
     max_skipped_updates: PositiveInt = Field(
-        10, description="updates skipped in a row for values that are not finite before the run stops"
+        10,
+        description="updates skipped in a row for values that are not finite before the run stops",
     )
 
 
@@ -250,11 +278,17 @@ class DigitsEvaluation(Record):
     """The digits protocol: a classifier trained on real digits scores what the flow draws."""
 
     kind: Literal["digits"] = "digits"
-    every_images: PositiveInt = Field(description="images between two evaluations; on checkpoints only")
-    guidance: Weight = Field(1.0, description="guidance weight; 0 draws from the conditional itself")
+    every_images: PositiveInt = Field(
+        description="images between two evaluations; on checkpoints only"
+    )
+    guidance: Weight = Field(
+        1.0, description="guidance weight; 0 draws from the conditional itself"
+    )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
     seed: int = Field(0, ge=0, description="seed of the drawn noise and labels")
-    density_samples: PositiveInt = Field(4, description="posterior draws per image in density classifiers")
+    density_samples: PositiveInt = Field(
+        4, description="posterior draws per image in density classifiers"
+    )
     batch: PositiveInt = Field(256, description="images per pass")
     timeout_s: PositiveInt = Field(900, description="seconds before an evaluation is given up")
 
@@ -278,7 +312,9 @@ class Recipe(Record):
     flow: Flow
     objective: Objective = Objective()
     engine: Engine = Engine()
-    evaluation: Annotated[NoEvaluation | DigitsEvaluation, Field(discriminator="kind")] = NoEvaluation()
+    evaluation: Annotated[NoEvaluation | DigitsEvaluation, Field(discriminator="kind")] = (
+        NoEvaluation()
+    )
     wandb: Wandb = Wandb()
 
     @property
@@ -301,8 +337,8 @@ class Recipe(Record):
         side, down = self.data.image_size, self.autoencoder.downsampling
         if side % down:
             raise ValueError(
-                f"data.image_size {side} is not a multiple of the autoencoder's downsampling {down} "
-                "(2 to the number of multipliers minus one)"
+                f"data.image_size {side} is not a multiple of {down}, which is what "
+                "autoencoder.multipliers divide it by (2 to their number minus one)"
             )
         if self.latent_size % self.flow.patch:
             raise ValueError(
@@ -327,7 +363,10 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _frozen_parts_exist(self) -> Self:
-        if self.objective.route in ("frozen", "frozen_encoder") and self.autoencoder.weights is None:
+        if (
+            self.objective.route in ("frozen", "frozen_encoder")
+            and self.autoencoder.weights is None
+        ):
             raise ValueError(
                 f"objective.route {self.objective.route!r} freezes weights, so autoencoder.weights "
                 "must name a checkpoint to start from"

@@ -38,7 +38,9 @@ def normal(
 
 def uniform(seed: int, stream: str, positions: Iterable[int]) -> Float[Tensor, "B"]:
     """Uniform draws in [0, 1), float64, one for each position."""
-    return torch.tensor([generator(seed, stream, p).random() for p in positions], dtype=torch.float64)
+    return torch.tensor(
+        [generator(seed, stream, p).random() for p in positions], dtype=torch.float64
+    )
 
 
 def integers(seed: int, stream: str, positions: Iterable[int], high: int) -> Int[Tensor, "B"]:

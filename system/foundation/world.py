@@ -1,6 +1,7 @@
 """Ranks as a record, and the few collectives that are no-ops for a world of one."""
 
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_first(self) -> bool:

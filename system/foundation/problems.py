@@ -1,0 +1,143 @@
+"""What pydantic found wrong with settings, said so that it can be mended at once.
+
+Each line names the place, the full key, what was found, what is allowed, and the nearest key.
+"""
+
+import difflib
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from system.foundation.keys import key
+from system.foundation.keys import keys
+from system.foundation.keys import kinds
+from system.foundation.keys import locate
+from system.foundation.yaml_tree import Leaf
+from system.foundation.yaml_tree import Section
+from system.foundation.yaml_tree import Tree
+from system.foundation.yaml_tree import dump_inline
+
+KeyPath = tuple[str | int, ...]
+
+
+def explain(error: ValidationError, tree: Section, schema: type[BaseModel]) -> dict[KeyPath, str]:
+    """One line for each thing that is wrong, by the path of its key, in pydantic's order."""
+    problems: dict[KeyPath, str] = {}
+    for detail in error.errors(include_url=False):
+        path, field = locate(schema, detail["loc"])
+        line = _line(detail, path, field, tree, schema)
+        problems[path] = f"{problems[path]}; {line}" if path in problems else line
+    return problems
+
+
+def node_at(tree: Tree, path: KeyPath) -> Tree:
+    """The node at a path, or the nearest one above it."""
+    for part in path:
+        if not isinstance(tree, Section) or part not in tree.children:
+            return tree
+        tree = tree.children[str(part)]
+    return tree
+
+
+def nearest(name: str, names: list[str]) -> str | None:
+    """The most similar of the names, if one is similar at all."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _line(
+    detail: ErrorDetails,
+    path: KeyPath,
+    field: FieldInfo | None,
+    tree: Section,
+    schema: type[BaseModel],
+) -> str:
+    name = _name(path)
+    place = node_at(tree, path).origin
+    start = f"{place}: {name}: " if name else f"{place}: "
+    if detail["type"] == "extra_forbidden":
+        return start + _unknown(name, path, tree, schema)
+    if detail["type"] == "missing":
+        return f"{start}missing; {_expected(field, name)}"
+    if detail["type"] == "union_tag_not_found":
+        assert field is not None
+        return f"{start}kind is missing; expected {' | '.join(kinds(field))}"
+    if detail["type"] == "union_tag_invalid":
+        assert field is not None
+        found = str(detail.get("ctx", {}).get("tag"))
+        return _wrong_kind(name, found, field, tree, path)
+    if detail["type"] in ("value_error", "assertion_error"):
+        return start + detail["msg"].removeprefix("Value error, ") + _origins(detail["msg"], tree)
+    return start + _wrong_value(detail, field, name)
+
+
+def _unknown(name: str, path: KeyPath, tree: Section, schema: type[BaseModel]) -> str:
+    known = [each.name for each in keys(schema)]
+    node = node_at(tree, path)
+    found = f" (found {_shown(node.value)})" if isinstance(node, Leaf) else ""
+    if name in known:
+        _, field = locate(schema, path[:-1])
+        having = [kind for kind, each in kinds(field).items() if path[-1] in each.model_fields]
+        kind = node_at(tree, (*path[:-1], "kind"))
+        assert isinstance(kind, Leaf)
+        return f"unknown key{found}: kind {kind.value} has none; kind {' | '.join(having)} has"
+    sections = {each.rsplit(".", depth)[0] for each in known for depth in range(1, 5)}
+    guess = nearest(name, sorted(set(known) | sections))
+    guesses = [guess] if guess else _by_last_word(str(path[-1]), known)
+    hint = f"did you mean {' or '.join(guesses)}?" if guesses else "--help lists every key"
+    return f"unknown key{found}; {hint}"
+
+
+def _by_last_word(word: str, known: list[str]) -> list[str]:
+    """`learning_rate` at the top most likely means one that lies deeper."""
+    guess = nearest(word, [name.rsplit(".", 1)[-1] for name in known])
+    return [name for name in dict.fromkeys(known) if name.rsplit(".", 1)[-1] == guess]
+
+
+def _origins(message: str, tree: Section) -> str:
+    """Where the keys that a message names were given."""
+    words = set(re.findall(r"\w+(?:\.\w+)+", message))
+    named = [f"{key} from {leaf.origin}" for key, leaf in tree.leaves() if key in words]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def _name(path: KeyPath) -> str:
+    """`flow.depths[1]` of ("flow", "depths", 1)."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).removeprefix(".")
+
+
+def _wrong_kind(name: str, found: str, field: FieldInfo, tree: Section, path: KeyPath) -> str:
+    place = node_at(tree, (*path, "kind")).origin
+    guess = nearest(found, list(kinds(field)))
+    return f"{place}: {name}.kind: found {found}; expected {' | '.join(kinds(field))}" + (
+        f"; did you mean {guess}?" if guess else ""
+    )
+
+
+def _wrong_value(detail: ErrorDetails, field: FieldInfo | None, name: str) -> str:
+    found = _shown(detail["input"])
+    choices = _expected(field, name)
+    guess = None
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str) and field is not None:
+        guess = nearest(detail["input"], key(field, name).expects.split(" | "))
+    return f"found {found}; {choices}" + (f"; did you mean {guess}?" if guess else "")
+
+
+def _expected(field: FieldInfo | None, name: str) -> str:
+    if field is None:
+        return "expected another type"
+    if kinds(field):
+        return "expected a section of keys"
+    described = key(field, name)
+    meaning = f" ({described.meaning})" if described.meaning else ""
+    return f"expected {described.expects}{meaning}"
+
+
+def _shown(value: Any) -> str:
+    text = dump_inline(value)
+    return text if len(text) <= 60 else text[:57] + "..."
