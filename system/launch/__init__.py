@@ -1,0 +1,1 @@
+"""Ray: the driver and its checks, the worker, the private local cluster, submission of jobs."""

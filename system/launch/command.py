@@ -1,0 +1,119 @@
+"""What a program in `jobs/` calls: arguments in, one clear message or one exit code out.
+
+    if __name__ == "__main__":
+        command(main, "configs/simflow_digits.yaml", about=__doc__)
+
+`main` takes the resolved settings and returns an exit code. Bad input is one message on stderr and
+exit code 2; anything else that goes wrong keeps its traceback.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from typing import NoReturn
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from system.foundation.config import Resolved
+from system.foundation.config import describe
+from system.foundation.config import resolve
+from system.foundation.errors import RecipeError
+from system.foundation.errors import TrainingSystemError
+from system.foundation.recipe import Recipe
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+ROOT = Path(__file__).resolve().parents[2]
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def command(
+    main: Callable[[Resolved[Any]], int | None],
+    recipe: str | None,
+    *,
+    about: str,
+    schema: type[BaseModel] = Recipe,
+    arguments: Sequence[str] | None = None,
+) -> NoReturn:
+    """Run `main` on the settings of this command line, and leave with its exit code.
+
+    `recipe` is the embedded default, a path relative to the project's root; None where the schema's
+    own defaults are complete. `--help` prints `about` and every key.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _terminate_like_interrupt():
+        sys.exit(run(main, recipe, about=about, schema=schema, arguments=given))
+
+
+def run(
+    main: Callable[[Resolved[Any]], int | None],
+    recipe: str | None,
+    *,
+    about: str,
+    schema: type[BaseModel],
+    arguments: Sequence[str],
+) -> int:
+    """The exit code of `main`: 0, 2 for bad input, 130 when interrupted, else 1 or the error's."""
+    path = None if recipe is None else ROOT / recipe
+    try:
+        if any(each in ("-h", "--help") for each in arguments):
+            print(help_page(path, about, schema))
+            return EXIT_OK
+        return main(resolve(path, _checked(arguments), schema)) or EXIT_OK
+    except TrainingSystemError as error:
+        print(f"{_title(error)}: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what was started is stopped", file=sys.stderr, flush=True)
+        return EXIT_INTERRUPTED
+    except Exception:  # the rim: everything that is left gets its traceback and exit code 1
+        traceback.print_exc()
+        return EXIT_FAILED
+
+
+def help_page(path: Path | None, about: str, schema: type[BaseModel]) -> str:
+    """What `--help` prints: the program's docstring, the grammar, and every key."""
+    program = Path(sys.argv[0]).name
+    keys = describe(resolve(path, [], schema))
+    usage = f"usage: python jobs/{program} [overlay.yaml ...] [key.path=value ...]"
+    return f"{about.strip()}\n\n{usage}\n\n{keys}"
+
+
+def _checked(arguments: Sequence[str]) -> Sequence[str]:
+    flags = [each for each in arguments if each.startswith("-")]
+    if flags:
+        raise RecipeError(
+            f"found {', '.join(flags)} among the arguments; settings are given as key.path=value "
+            "and overlays as paths of YAML files. --help lists every key."
+        )
+    return arguments
+
+
+def _title(error: TrainingSystemError) -> str:
+    """`DataError` as `data error`."""
+    name = type(error).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+@contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that it ends what it started."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
