@@ -24,6 +24,7 @@ from typing import Literal
 from typing import Self
 
 from system.foundation import storage
+from system.foundation.errors import StorageError
 from system.telemetry.metrics import unregistered
 
 FOLDER = "ledger"
@@ -153,8 +154,8 @@ def _number(value: Any) -> Any:
 
 
 class _LocalFile:
-    def __init__(self, folder: str | Path, writer: str) -> None:
-        path = Path(folder) / f"{writer}{SUFFIX}"
+    def __init__(self, folder: Path, writer: str) -> None:
+        path = folder / f"{writer}{SUFFIX}"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab+")
         if self._file.tell() > 0:
@@ -190,7 +191,7 @@ class _Parts:
         self._lines.append(line)
         try:
             self._store()
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self._stored = False
             log.warning("ledger of %s: %s; kept for the next write", self._writer, error)
             return False

@@ -48,11 +48,11 @@ _METRICS = (
     Metric("throughput/data_wait_s", "s", "time of an update spent waiting for data", "lower"),
     Metric("throughput/checkpoint_s", "s", "time the loop stood still for a checkpoint", "lower"),
     Metric("throughput/peak_memory_bytes", "bytes", "peak device memory of a worker", "lower"),
-    Metric("evaluation/gfid", "", "Fréchet distance of drawn to held-out images", "lower"),
+    Metric("evaluation/gfid", "", "Fréchet distance of drawn to real images", "lower"),
+    Metric("evaluation/gfid_unguided", "", "the same, drawn without guidance", "lower"),
     Metric("evaluation/gfid_floor", "", "the same distance between two disjoint real halves"),
     Metric("evaluation/gfid_ratio", "", "gFID over its floor", "lower"),
-    Metric("evaluation/rfid", "", "Fréchet distance of reconstructed to original images", "lower"),
-    Metric("evaluation/psnr_db", "dB", "peak signal-to-noise ratio of reconstructions", "higher"),
+    Metric("evaluation/gfid_ratio_unguided", "", "the same, drawn without guidance", "lower"),
     Metric(
         "evaluation/conditional_accuracy",
         "fraction",
@@ -60,10 +60,20 @@ _METRICS = (
         "higher",
     ),
     Metric(
+        "evaluation/conditional_accuracy_unguided",
+        "fraction",
+        "the same, drawn without guidance",
+        "higher",
+    ),
+    Metric(
         "evaluation/classifier_accuracy",
         "fraction",
         "held-out real images that the independent classifier gets right",
     ),
+    Metric("evaluation/rfid", "", "Fréchet distance of reconstructions to originals", "lower"),
+    Metric("evaluation/rfid_sampled", "", "the same, through a draw of the posterior", "lower"),
+    Metric("evaluation/psnr_db", "dB", "peak signal-to-noise ratio of reconstructions", "higher"),
+    Metric("evaluation/psnr_sampled_db", "dB", "the same, through a draw", "higher"),
     Metric(
         "evaluation/bayes_accuracy",
         "fraction",
@@ -77,12 +87,20 @@ _METRICS = (
         "higher",
     ),
     Metric("evaluation/bits_per_dim", "bits", "held-out bits per latent dimension", "lower"),
+    Metric(
+        "evaluation/rate_bits_per_dim",
+        "bits",
+        "the same less the posterior's entropy: what the latent says about the image",
+    ),
     Metric("evaluation/seconds_s", "s", "wall time of the evaluation", "lower"),
 )
+
+# A number's uncertainty is written under the number's name with this at the end.
+UNCERTAINTY = "_standard_error"
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 
 
 def unregistered(names: Iterable[str]) -> list[str]:
-    """The names that no metric bears, sorted."""
-    return sorted(set(names) - METRICS.keys())
+    """The names that no metric bears, sorted. The uncertainty of a metric is registered with it."""
+    return sorted(name for name in names if name.removesuffix(UNCERTAINTY) not in METRICS)
