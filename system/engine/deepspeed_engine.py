@@ -1,0 +1,180 @@
+"""A module under DeepSpeed: forward, backward, step; sharded by ZeRO, saved, restored, averaged.
+
+One class for every stage and precision, on CPU (gloo) and CUDA (nccl). Weights go in as float32;
+with bf16 the module computes in bf16 while the optimiser keeps float32 masters.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import deepspeed
+from torch import Tensor
+from torch import nn
+
+from system.engine import process_group
+from system.engine.deepspeed_config import clips_itself
+from system.engine.deepspeed_config import deepspeed_config
+from system.engine.gather import gather_averages
+from system.engine.gather import gather_weights
+from system.engine.optimiser import DECAY
+from system.engine.optimiser import AveragingAdamw
+from system.engine.optimiser import parameter_groups
+from system.engine.records import tensors_in
+from system.engine.records import with_tensors
+from system.engine.safe_loading import loading_only_tensors
+from system.foundation import recipe
+from system.foundation.errors import CheckpointError
+from system.foundation.world import World
+
+TAG = "state"  # the folder that DeepSpeed makes inside the one it is given
+UNUSABLE = (RuntimeError, KeyError, ValueError, AssertionError, OSError, UnpicklingError)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What one optimiser step came to."""
+
+    gradient_norm: float  # global, before clipping; infinite if it was not finite
+    skipped: bool  # no weight moved, on any worker
+
+
+class Engine:
+    """Turns losses of `module` into updates of its weights.
+
+    An update is `accumulation` times `forward` and `backward`, then one `step`. Gradients are the
+    mean over micro-batches and workers. Everything but `forward` is a collective: all workers call
+    it alike.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        settings: recipe.Engine,
+        *,
+        world: World,
+        micro_batch: int,
+        accumulation: int,
+    ) -> None:
+        process_group.join(world)
+        self.module = module
+        self.world = world
+        self._clip = settings.gradient_clip
+        self._accumulation = accumulation
+        self._backwards = 0  # since the last step
+        self._root = _Root(module.to(world.device))
+        optimiser = AveragingAdamw(
+            parameter_groups(module, settings.optimiser.weight_decay), settings.optimiser
+        )
+        config = deepspeed_config(
+            settings, micro_batch=micro_batch, accumulation=accumulation, world_size=world.size
+        )
+        with process_group.quiet():
+            self._engine, *_ = deepspeed.initialize(
+                model=self._root, optimizer=optimiser, config=config, dist_init_required=False
+            )
+        self._is_bare = clips_itself(settings)
+
+    def forward(self, *inputs: Any) -> Any:
+        """The module's output, ready for `backward`."""
+        is_last = self._backwards + 1 == self._accumulation
+        self._engine.set_gradient_accumulation_boundary(is_last)
+        tensors = iter(self._engine(*inputs))
+        return with_tensors(self._root.output, tensors)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of one micro-batch's loss, a mean over its samples."""
+        assert self._backwards < self._accumulation, "a step is due"
+        self._engine.backward(loss)
+        self._backwards += 1
+
+    def step(self, learning_rate: float, averaging_decay: float) -> StepOutcome:
+        """Move the weights and their average, unless a gradient is not finite on any worker."""
+        assert self._backwards == self._accumulation, "an update needs all of its micro-batches"
+        self._backwards = 0
+        for group in self._engine.basic_optimizer.param_groups:
+            group["lr"] = learning_rate
+            group[DECAY] = averaging_decay
+        if self._is_bare:
+            return self._bare_step()
+        self._engine.step()
+        norm = float(self._engine.get_global_grad_norm())
+        return StepOutcome(norm, skipped=bool(self._engine.optimizer.overflow))
+
+    def _bare_step(self) -> StepOutcome:
+        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
+        total = nn.utils.get_total_norm([weight.grad for weight in weights])
+        norm = float(total)
+        is_finite = math.isfinite(norm)
+        if not is_finite:
+            # Without gradients the optimiser moves nothing, while DeepSpeed counts the step.
+            self._engine.zero_grad()
+        elif self._clip:
+            nn.utils.clip_grads_with_norm_(weights, self._clip, total)
+        self._engine.step()
+        return StepOutcome(norm if is_finite else math.inf, skipped=not is_finite)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights in float32 by name, on the CPU of rank 0; empty elsewhere."""
+        return self._collect(gather_weights(self._engine, self.module))
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights alike."""
+        return self._collect(gather_averages(self._engine, self.module))
+
+    def _collect(self, gathered: Any) -> dict[str, Tensor]:
+        whole: dict[str, Tensor] = {}
+        for name, tensor in gathered:
+            if self.world.is_first:
+                # A copy: what is gathered may be the weight itself, which the next step moves.
+                whole[name] = tensor.to("cpu", copy=True).contiguous()
+        return whole
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's share of the state into the local `folder`."""
+        (folder / TAG).mkdir(parents=True, exist_ok=True)
+        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
+        for script in folder.glob("*.py"):
+            script.unlink()  # DeepSpeed's conversion scripts: a checkpoint holds no programs
+
+    def restore(self, folder: Path) -> None:
+        """Take up the state that `save` wrote, at the same world size.
+
+        Raises CheckpointError where it is of another world size, stage or module, or holds anything
+        but numbers.
+        """
+        try:
+            with process_group.quiet(), loading_only_tensors():
+                found, _ = self._engine.load_checkpoint(
+                    str(folder), tag=TAG, load_lr_scheduler_states=False
+                )
+        except UNUSABLE as error:
+            raise CheckpointError(_unusable(folder, str(error).strip())) from error
+        if found is None:
+            raise CheckpointError(_unusable(folder, "DeepSpeed finds no checkpoint there"))
+
+    def close(self) -> None:
+        """Let go of the module and of DeepSpeed's hooks."""
+        self._engine.destroy()
+
+
+class _Root(nn.Module):
+    """What DeepSpeed holds: the module with its outputs as one flat tuple."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.output: Any = None
+
+    def forward(self, *inputs: Any) -> tuple[Tensor, ...]:
+        self.output = self.module(*inputs)
+        return tensors_in(self.output)
+
+
+def _unusable(folder: Path, why: str) -> str:
+    return (
+        f"engine state in {folder} cannot be taken up: {why}. It must come from the same model, "
+        "ZeRO stage, precision and number of workers"
+    )

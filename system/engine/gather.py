@@ -1,0 +1,85 @@
+"""Whole float32 tensors out of a DeepSpeed engine, by the name each has in the module.
+
+DeepSpeed keeps the float32 weights and the optimiser's state in a different place for every pair of
+stage and precision; this file is the one that knows them.
+"""
+
+from collections.abc import Iterator
+
+import deepspeed
+import torch
+from deepspeed.utils import lazy_init_hp_params_optimizer_state
+from deepspeed.utils import safe_get_full_fp32_param
+from deepspeed.utils import safe_get_full_optimizer_state
+from torch import Tensor
+from torch import nn
+
+from system.engine.optimiser import AVERAGE
+
+
+def gather_weights(
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight and persistent buffer in float32, one at a time. All workers must take part."""
+    return _gather(engine, module, state_key=None)
+
+
+def gather_averages(
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module
+) -> Iterator[tuple[str, Tensor]]:
+    """The averaged weights alike. What is not trained, or not yet moved, is its own average."""
+    moved = any(AVERAGE in state for state in engine.basic_optimizer.state.values())
+    return _gather(engine, module, state_key=AVERAGE if moved else None)
+
+
+def _gather(
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module, state_key: str | None
+) -> Iterator[tuple[str, Tensor]]:
+    _link_states(engine)
+    masters = _whole_masters(engine)
+    for name, weight in module.named_parameters():
+        yield name, _whole(engine, masters.get(weight, weight), state_key).float()
+    kept = module.state_dict(keep_vars=True)
+    for name, buffer in module.named_buffers():
+        if name in kept:
+            yield name, buffer.detach()
+
+
+def _whole(engine: deepspeed.DeepSpeedEngine, weight: Tensor, state_key: str | None) -> Tensor:
+    if not weight.requires_grad:
+        with deepspeed.zero.GatheredParameters([weight]):
+            return weight.detach().clone()
+    if not engine.zero_optimization():
+        state = engine.basic_optimizer.state.get(weight, {})
+        return state.get(state_key, weight).detach()
+    if state_key is None:
+        return safe_get_full_fp32_param(weight)
+    return safe_get_full_optimizer_state(weight, state_key)
+
+
+def _whole_masters(engine: deepspeed.DeepSpeedEngine) -> dict[Tensor, Tensor]:
+    """Stage 0 in bf16: the module's weights to their float32 masters."""
+    optimiser = engine.optimizer
+    if engine.zero_optimization() or optimiser is engine.basic_optimizer:
+        return {}
+    pairs = zip(optimiser.fp16_groups, optimiser.fp32_groups, strict=True)
+    return {low: high for lows, highs in pairs for low, high in zip(lows, highs, strict=True)}
+
+
+def _link_states(engine: deepspeed.DeepSpeedEngine) -> None:
+    """Tell every weight where its piece of the optimiser's state lies, in stages 1 and 2.
+
+    DeepSpeed does so once, after the first parameter group's first step, when the other groups have
+    no state yet; and it forgets after a restore (0.19.8). Stage 3 looks the state up by itself.
+    """
+    optimiser = engine.optimizer
+    if hasattr(optimiser, "single_partition_of_fp32_groups"):
+        groups = zip(optimiser.bit16_groups, optimiser.single_partition_of_fp32_groups, strict=True)
+    elif hasattr(optimiser, "fp32_groups_flat_partition"):
+        groups = zip(optimiser.bf16_groups, optimiser.fp32_groups_flat_partition, strict=True)
+    else:
+        return
+    for weights, partition in groups:
+        state = engine.basic_optimizer.state
+        if partition in state:
+            lazy_init_hp_params_optimizer_state(weights, partition, state)

@@ -1,0 +1,81 @@
+"""AdamW that also carries the averaged weights, as one more state tensor beside its moments.
+
+Being optimiser state, the average is sharded, saved and restored by ZeRO exactly like a moment: no
+second copy of the model on any worker, and no code of ours that knows how weights are cut.
+
+    average = decay * average + (1 - decay) * weight,   average_0 = weight_0
+
+Source: AdamW, arXiv 1711.05101; averaging as in Polyak & Juditsky 1992.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch import nn
+
+from system.foundation.recipe import Adamw
+from system.layers.embedding import ClassEmbedding
+
+AVERAGE = "average"  # the state's key
+DECAY = "averaging_decay"  # the parameter group's key
+UNDECAYED_MODULES = (ClassEmbedding, nn.Embedding)
+
+
+class AveragingAdamw(torch.optim.AdamW):
+    """AdamW with fused kernels whose state holds the averaged weights too.
+
+    Every parameter group has its own `averaging_decay`, to be set before each step. A parameter
+    without a gradient is left alone, its average included.
+    """
+
+    def __init__(self, groups: list[dict[str, object]], settings: Adamw) -> None:
+        super().__init__(
+            groups,
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            fused=True,
+        )
+        for group in self.param_groups:
+            group.setdefault(DECAY, 0.0)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Move the weights, then their average."""
+        # AdamW fills a state only while it is empty, so the start of the average waits outside.
+        start = {
+            weight: weight.detach().clone()
+            for group in self.param_groups
+            for weight in group["params"]
+            if weight.grad is not None and AVERAGE not in self.state[weight]
+        }
+        loss = super().step(closure)
+        for weight, average in start.items():
+            self.state[weight][AVERAGE] = average
+        for group in self.param_groups:
+            moved = [weight for weight in group["params"] if weight.grad is not None]
+            if moved:
+                averages = [self.state[weight][AVERAGE] for weight in moved]
+                torch._foreach_lerp_(averages, moved, 1 - group[DECAY])
+        return loss
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """The trainable parameters in two groups: matrices, which decay, and the rest, which does not.
+
+    Norms, biases, start tokens and class embeddings are the rest.
+    """
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
+    for part in module.modules():
+        for weight in part.parameters(recurse=False):
+            if not weight.requires_grad:
+                continue
+            decays = weight.ndim >= 2 and not isinstance(part, UNDECAYED_MODULES)
+            (matrices if decays else rest).append(weight)
+    groups: list[dict[str, object]] = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

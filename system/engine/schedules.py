@@ -1,0 +1,36 @@
+"""What depends on how far a run is: learning rate, averaging decay, and what is due.
+
+All are pure functions of images seen or updates made, so a resumed run needs no state for them.
+"""
+
+import math
+
+from system.foundation.recipe import Constant
+from system.foundation.recipe import Cosine
+from system.foundation.recipe import Engine
+
+
+def learning_rate(
+    schedule: Constant | Cosine, peak: float, images_seen: int, total_images: int
+) -> float:
+    """The learning rate of the update that ends at `images_seen`."""
+    if images_seen < schedule.warmup_images:
+        return peak * images_seen / schedule.warmup_images
+    match schedule:
+        case Constant():
+            return peak
+        case Cosine(warmup_images=warmup, final_fraction=final):
+            done = min(1.0, (images_seen - warmup) / max(1, total_images - warmup))
+            return peak * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def averaging_decay(settings: Engine, updates: int) -> float:
+    """The decay of the averaged weights at the update after `updates` others."""
+    if not settings.averaging_warmup:
+        return settings.averaging_decay
+    return min(settings.averaging_decay, (1 + updates) / (10 + updates))
+
+
+def is_due(every: int, before: int, after: int) -> bool:
+    """Whether a multiple of `every` lies in (before, after]."""
+    return after // every > before // every
