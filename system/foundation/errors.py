@@ -34,3 +34,9 @@ class ClusterError(BadInput):
 
 class NumericsError(TrainingSystemError):
     """A loss or gradient was not finite too often for training to go on."""
+
+
+class StorageError(TrainingSystemError):
+    """A url could not be read or written. Trying again may help: stores fail now and then."""
+
+    retryable = True
