@@ -1,0 +1,21 @@
+"""Float32 without shortcuts, on a given number of threads: numbers must not depend on the machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def exact_arithmetic(threads: int) -> Iterator[None]:
+    """Within this block torch computes with `threads` threads and without TF32; then as before."""
+    count = torch.get_num_threads()
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cudnn.allow_tf32 = convolution

@@ -1,0 +1,159 @@
+"""Measure a committed checkpoint under the digits protocol and write what was found.
+
+    values = evaluate("runs/digits/checkpoints/000000025600-1", output="runs/digits")
+    values["evaluation/gfid"]
+
+It reads the averaged weights and the shards, and writes `eval/<images_seen>-digits.json` (every
+number with its protocol) and `samples/<images_seen>.png` (a row per class, the same noise every
+time). The numbers are a function of weights, data and settings: the batch and the number of threads
+change them by rounding alone. Training is never touched.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_pipeline.manifest import read_manifest
+from data_pipeline.reader import WholeSplit
+from data_pipeline.reader import read_split
+from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.detectors import Labelled
+from system.evaluation.detectors import digits_detector
+from system.evaluation.drawing import balanced_labels
+from system.evaluation.drawing import draw
+from system.evaluation.drawing import grid
+from system.evaluation.drawing import to_png
+from system.evaluation.measures.bench import Bench
+from system.evaluation.measures.density import density
+from system.evaluation.measures.generation import generation
+from system.evaluation.measures.reconstruction import reconstruction
+from system.evaluation.protocol import Drawing
+from system.evaluation.protocol import Evaluation
+from system.evaluation.protocol import Measurement
+from system.evaluation.protocol import write_evaluation
+from system.evaluation.scores import accuracy
+from system.evaluation.subject import Subject
+from system.evaluation.subject import read_subject
+from system.foundation import storage
+from system.foundation.errors import BadInput
+from system.foundation.recipe import DigitsEvaluation
+from system.foundation.recipe import Recipe
+
+GRID_ROWS = 10
+GRID_COLUMNS = 10
+
+
+def evaluate(
+    checkpoint_url: str,
+    recipe: Recipe | None = None,
+    *,
+    output: str,
+    threads: int = 1,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Measure one checkpoint, write the record and the grid into the run's folder `output`.
+
+    `recipe` says where the data are and how to evaluate, in place of the checkpoint's own; the model
+    is always the checkpoint's. Returns each number by name. Raises BadInput where the recipe asks
+    for no evaluation, DataError for shards of other data, CheckpointError for a damaged checkpoint.
+    """
+    seconds: dict[str, float] = {}
+    with exact_arithmetic(threads):
+        with _timed(seconds, "prepare"):
+            subject = read_subject(checkpoint_url, device)
+            bench = _prepare(subject, recipe or subject.recipe, output)
+        measured = [_classifier_accuracy(bench)]
+        with _timed(seconds, "reconstruction"):
+            measured += reconstruction(bench)
+        if subject.has_flow:
+            with _timed(seconds, "density"):
+                measured += density(bench)
+            with _timed(seconds, "generation"):
+                measured += generation(bench)
+                _write_grid(bench, output)
+    evaluation = Evaluation(
+        images_seen=subject.images_seen,
+        checkpoint=checkpoint_url,
+        preset="digits",
+        measurements=tuple(measured),
+        seconds=seconds,
+    )
+    write_evaluation(evaluation, output)
+    return evaluation.values()
+
+
+def grid_place(run_folder: str, images_seen: int) -> str:
+    """Where the sample grid of a checkpoint lies in a run's folder."""
+    return storage.join(run_folder, "samples", f"{images_seen:012d}.png")
+
+
+def detectors_folder(run_folder: str) -> str:
+    """Detectors lie beside the runs, since runs on the same data share them."""
+    root, _, _ = run_folder.rstrip("/").rpartition("/")
+    return storage.join(root or ".", "detectors")
+
+
+def _prepare(subject: Subject, recipe: Recipe, output: str) -> Bench:
+    settings = recipe.evaluation
+    if not isinstance(settings, DigitsEvaluation):
+        raise BadInput(
+            f"evaluation.kind={settings.kind} in the recipe of this checkpoint; expected digits. "
+            "Give evaluation.kind=digits to evaluate it"
+        )
+    manifest = read_manifest(recipe.data.shards)
+    data = subject.recipe.data.model_copy(update={"shards": recipe.data.shards})
+    train = _labelled(read_split(manifest.split("train"), data))
+    detector = digits_detector(
+        train,
+        classes=data.classes,
+        data_digest=manifest.digest,
+        folder=detectors_folder(output),
+    )
+    return Bench(
+        subject=subject,
+        settings=settings,
+        detector=detector,
+        train=train,
+        held_out=_labelled(read_split(manifest.split("held_out"), data)),
+        data_digest=manifest.digest,
+    )
+
+
+def _labelled(split: WholeSplit) -> Labelled:
+    return Labelled(split.image, split.label)
+
+
+def _classifier_accuracy(bench: Bench) -> Measurement:
+    """How far the judge itself can be trusted: its accuracy on real images it never saw."""
+    seen = bench.detector.look(bench.held_out.image)
+    return Measurement(
+        name="evaluation/classifier_accuracy",
+        value=accuracy(seen.logits, bench.held_out.label),
+        protocol=bench.protocol(
+            "accuracy", samples=len(bench.held_out.label), reference="labels held out"
+        ),
+    )
+
+
+def _write_grid(bench: Bench, output: str) -> None:
+    """A row per class (of the first ten), with the noise of the same indices at every checkpoint."""
+    settings = bench.settings
+    drawing = Drawing(
+        labels="balanced",
+        guidance_form="starflow" if settings.guidance else "none",
+        guidance=settings.guidance,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+    rows = min(GRID_ROWS, bench.subject.recipe.data.classes)
+    label = balanced_labels(rows * GRID_COLUMNS, rows).sort().values
+    image = draw(bench.subject, drawing, range(len(label)), label, settings.batch)
+    place = grid_place(output, bench.subject.images_seen)
+    storage.write_bytes(place, to_png(grid(image, GRID_COLUMNS)))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

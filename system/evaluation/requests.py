@@ -1,0 +1,164 @@
+"""What the commands `jobs/sample.py` and `jobs/evaluate.py` are asked, and how they answer."""
+
+from typing import Annotated
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from pydantic import Field
+from torch import Tensor
+
+from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.drawing import balanced_labels
+from system.evaluation.drawing import draw
+from system.evaluation.drawing import grid
+from system.evaluation.drawing import to_adm_npz
+from system.evaluation.drawing import to_png
+from system.evaluation.evaluator import evaluate
+from system.evaluation.protocol import Drawing
+from system.evaluation.subject import Subject
+from system.evaluation.subject import find_checkpoint
+from system.evaluation.subject import read_subject
+from system.foundation import storage
+from system.foundation.errors import BadInput
+from system.foundation.recipe import DigitsEvaluation
+from system.foundation.recipe import PositiveInt
+from system.foundation.recipe import Record
+from system.foundation.recipe import Weight
+
+GRID_PICTURES = 100  # the grid shows the first of them; the npz holds all
+GRID_COLUMNS = 10
+
+
+class Sampling(Record):
+    """Images to draw from a checkpoint."""
+
+    checkpoint: str = Field(
+        "runs/digits",
+        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
+    )
+    out: str = Field("drawn", description="folder or url for samples.png and samples.npz")
+    count: PositiveInt = Field(100, description="images to draw")
+    labels: Literal["balanced"] | Annotated[int, Field(ge=0)] = Field(
+        "balanced", description="balanced: every class in turn; or one class by its number"
+    )
+    guidance: Weight = Field(
+        1.0, description="guidance weight; 0 draws from the conditional itself"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
+    seed: int = Field(0, ge=0, description="image i is a function of seed and i")
+    batch: PositiveInt = Field(256, description="images per pass; changes rounding alone")
+    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
+
+
+class Scoring(Record):
+    """A checkpoint to evaluate under the digits protocol."""
+
+    checkpoint: str = Field(
+        "runs/digits",
+        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
+    )
+    shards: str | None = Field(
+        None, description="folder or url with the shards; null takes what the run was trained on"
+    )
+    out: str | None = Field(
+        None, description="folder or url for eval/ and samples/; null is the run's own folder"
+    )
+    guidance: Weight | None = Field(None, description="guidance weight; null takes the recipe's")
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="spread of the drawn noise; null takes the recipe's"
+    )
+    seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="seed of noise and halves; null takes the recipe's"
+    )
+    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
+
+
+def sample_to_folder(request: Sampling) -> list[str]:
+    """Draw and write `samples.png` and `samples.npz`; their urls. Raises BadInput."""
+    subject = read_subject(find_checkpoint(request.checkpoint), _device(request.device))
+    label = _labels(request, subject)
+    drawing = Drawing(
+        labels="balanced" if request.labels == "balanced" else "fixed",
+        guidance_form="starflow" if request.guidance else "none",
+        guidance=request.guidance,
+        temperature=request.temperature,
+        seed=request.seed,
+    )
+    with exact_arithmetic(request.threads or torch.get_num_threads()):
+        image = draw(subject, drawing, range(request.count), label, request.batch)
+    shown = label[:GRID_PICTURES].argsort(stable=True)  # classes below each other
+    files = {
+        "samples.png": to_png(grid(image[shown], columns=GRID_COLUMNS)),
+        "samples.npz": to_adm_npz(image, label),
+    }
+    return [_written(storage.join(request.out, name), content) for name, content in files.items()]
+
+
+def evaluate_to_table(request: Scoring) -> str:
+    """Evaluate, write the record, and return the numbers as a table. Raises BadInput.
+
+    Settings other than the run's own need `out`: the run's own record is not written over by them.
+    """
+    checkpoint = find_checkpoint(request.checkpoint)
+    changes = request.model_dump(include={"guidance", "temperature", "seed"}, exclude_none=True)
+    if changes and request.out is None:
+        raise BadInput(
+            f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that differ "
+            "from the run's, so that the run's own record stays as it is"
+        )
+    recipe = read_subject(checkpoint).recipe
+    settings = recipe.evaluation
+    if not isinstance(settings, DigitsEvaluation):
+        settings = DigitsEvaluation(every_images=recipe.run.checkpoint_every_images)
+    recipe = recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"shards": request.shards or recipe.data.shards}),
+            "evaluation": settings.model_copy(update=changes),
+        }
+    )
+    values = evaluate(
+        checkpoint,
+        recipe,
+        output=request.out or run_folder_of(checkpoint),
+        threads=request.threads or torch.get_num_threads(),
+        device=_device(request.device),
+    )
+    width = max(len(name) for name in values)
+    return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in values.items())
+
+
+def run_folder_of(checkpoint_url: str) -> str:
+    """The run's folder of a checkpoint that lies in its `checkpoints/`. Raises BadInput."""
+    run, _, rest = checkpoint_url.rstrip("/").rpartition("/checkpoints/")
+    if not run or "/" in rest:
+        raise BadInput(
+            f"checkpoint={checkpoint_url} does not lie in a run's checkpoints/; expected out=FOLDER "
+            "for the record of a checkpoint that was moved"
+        )
+    return run
+
+
+def _labels(request: Sampling, subject: Subject) -> Int[Tensor, "N"]:
+    classes = subject.recipe.data.classes
+    if request.labels == "balanced":
+        return balanced_labels(request.count, classes)
+    if request.labels >= classes:
+        raise BadInput(
+            f"labels={request.labels}: the model of {request.checkpoint} knows {classes} classes; "
+            f"expected balanced or a number from 0 to {classes - 1}"
+        )
+    return torch.full((request.count,), request.labels)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device=cuda: torch finds no GPU on this machine; expected device=cpu here")
+    return wanted
+
+
+def _written(url: str, content: bytes) -> str:
+    storage.write_bytes(url, content)
+    return url

@@ -1,0 +1,69 @@
+"""The model that is measured or drawn from: a committed checkpoint's averaged weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from system.engine.checkpoints import CheckpointStore
+from system.engine.checkpoints import read_averaged
+from system.foundation import storage
+from system.foundation.errors import CheckpointError
+from system.foundation.recipe import Recipe
+from system.objectives.joint import JointModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A model ready to be measured, in float32, with the recipe it was trained by."""
+
+    recipe: Recipe
+    model: JointModel
+    images_seen: int
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether its flow was trained: an autoencoder alone has none to draw from."""
+        return "flow" in self.model.route.trained
+
+
+def find_checkpoint(url: str) -> str:
+    """The checkpoint folder that `url` means: itself, or the newest committed one of a run's folder.
+
+    Raises CheckpointError where `url` is neither.
+    """
+    if storage.exists(storage.join(url, "state.json")):
+        return url
+    found = CheckpointStore(storage.join(url, "checkpoints")).latest()
+    if found is None:
+        raise CheckpointError(
+            f"checkpoint={url}: found no committed checkpoint there; expected a run's folder (with "
+            "checkpoints/ in it) or a checkpoint's own folder (with state.json). Has the run "
+            "committed one yet?"
+        )
+    return found.url
+
+
+def read_subject(checkpoint_url: str, device: str = "cpu") -> Subject:
+    """The averaged weights of one checkpoint as a model. Raises CheckpointError if they do not fit."""
+    recipe, weights, images_seen = read_averaged(checkpoint_url)
+    return assemble_subject(recipe, weights, images_seen, device=device)
+
+
+def assemble_subject(
+    recipe: Recipe, weights: dict[str, Tensor], images_seen: int, *, device: str = "cpu"
+) -> Subject:
+    """The recipe's model with these weights. Raises CheckpointError where names or shapes differ."""
+    with torch.device("meta"):
+        model = JointModel(recipe)
+    model.to_empty(device=device)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as problem:
+        raise CheckpointError(
+            f"the checkpoint's averaged weights do not fit the model of its own recipe: {problem}. "
+            "Was it written by another version of this code?"
+        ) from problem
+    model.float().eval().requires_grad_(False)
+    return Subject(recipe, model, images_seen, torch.device(device))

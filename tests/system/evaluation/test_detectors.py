@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.detectors import UNIT
+from system.evaluation.detectors import Labelled
+from system.evaluation.detectors import Training
+from system.evaluation.detectors import digits_detector
+from system.evaluation.scores import accuracy
+from system.foundation.errors import DataError
+
+QUICK = Training(epochs=1)
+
+
+def obtain(train, folder, *, training=QUICK, digest="data"):
+    return digits_detector(
+        train, classes=10, data_digest=digest, folder=str(folder), training=training
+    )
+
+
+def test_reads_held_out_digits(detector, held_out):
+    assert accuracy(detector.look(held_out.image).logits, held_out.label) >= 0.98
+
+
+def test_the_same_data_give_the_same_weights(train, tmp_path):
+    torch.manual_seed(1)
+    first = obtain(train, tmp_path / "a")
+    torch.manual_seed(2)  # no global generator takes part
+    with exact_arithmetic(threads=2):  # nor does the number of threads
+        second = obtain(train, tmp_path / "b")
+    assert first.digest == second.digest
+
+
+def test_it_is_trained_once_and_read_back(train, tmp_path):
+    first = obtain(train, tmp_path)
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    again = obtain(train, tmp_path)
+    assert file.stat().st_mtime_ns == written
+    assert again.digest == first.digest
+    assert torch.equal(again.look(train.image[:9]).logits, first.look(train.image[:9]).logits)
+
+
+def test_other_data_or_settings_are_another_detector(train, tmp_path):
+    obtain(train, tmp_path)
+    obtain(train, tmp_path, digest="other")
+    obtain(train, tmp_path, training=Training(epochs=1, seed=1))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_features_do_not_depend_on_what_else_is_looked_at(detector, train):
+    whole = detector.look(train.image[: 2 * UNIT + 5])
+    assert whole.features.shape == (2 * UNIT + 5, 64)
+    assert torch.equal(detector.look(train.image[:UNIT]).features, whole.features[:UNIT])
+
+
+def test_a_damaged_file_is_named(train, tmp_path):
+    obtain(train, tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"damaged detector.*Delete the file"):
+        obtain(train, tmp_path)
+
+
+def test_images_too_small_are_refused(train, tmp_path):
+    small = Labelled(train.image[:, :, :4, :4], train.label)
+    with pytest.raises(DataError, match="at least 8"):
+        obtain(small, tmp_path)
+    assert not list(tmp_path.iterdir())
