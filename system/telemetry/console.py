@@ -61,9 +61,7 @@ class Progress:
             rate = self.values.get("throughput/images_per_s")
             if rate is not None:
                 before = self.images_per_s
-                self.images_per_s = (
-                    rate if before is None else before + SMOOTHING * (rate - before)
-                )
+                self.images_per_s = rate if before is None else before + SMOOTHING * (rate - before)
         elif event["kind"] == "evaluation":
             self.gfid = event["values"].get("evaluation/gfid", self.gfid)
         elif event["kind"] == "attempt_started":
@@ -100,13 +98,15 @@ def event_line(event: Event) -> str | None:
         case "checkpoint":
             return f"checkpoint {at}"
         case "checkpoint_passed_over":
-            return f"checkpoint {event.get('checkpoint', '')} passed over: {event.get('reason', '')}"
+            return (
+                f"checkpoint {event.get('checkpoint', '')} passed over: {event.get('reason', '')}"
+            )
         case "evaluation":
             return f"evaluation {at}: {_evaluation_numbers(event.get('values', {}))}"
         case "evaluation_dropped":
             return f"evaluation {at} left out: {event.get('reason', '')}"
         case "evaluation_failed":
-            return f"evaluation {at} failed: {event.get('reason', '')}"
+            return f"evaluation {at} failed: {event.get('error', '')}"
         case "skipped_update":
             return f"update skipped {at}: {event.get('reason', 'values that are not finite')}"
         case "bad_sample":

@@ -41,9 +41,15 @@ _METRICS = (
     Metric("train/gradient_norm", "", "global norm of the gradient before clipping"),
     Metric("train/averaging_decay", "", "decay of the averaged weights at this update"),
     Metric("train/updates", "count", "updates done"),
-    Metric("train/skipped_updates", "count", "updates skipped for values that are not finite", "lower"),
-    Metric("train/bad_samples", "count", "samples left out because they could not be read", "lower"),
-    Metric("throughput/images_per_s", "images/s", "training images per second, all workers", "higher"),
+    Metric(
+        "train/skipped_updates", "count", "updates skipped for values that are not finite", "lower"
+    ),
+    Metric(
+        "train/bad_samples", "count", "samples left out because they could not be read", "lower"
+    ),
+    Metric(
+        "throughput/images_per_s", "images/s", "training images per second, all workers", "higher"
+    ),
     Metric("throughput/update_s", "s", "wall time of an update", "lower"),
     Metric("throughput/data_wait_s", "s", "time of an update spent waiting for data", "lower"),
     Metric("throughput/checkpoint_s", "s", "time the loop stood still for a checkpoint", "lower"),

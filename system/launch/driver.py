@@ -1,0 +1,277 @@
+"""The program beside the workers: checks, starts them through Ray, tells what happens, finishes.
+
+A run lives in the folder `<run.root>/<run.name>`. Started again it goes on from its newest
+checkpoint; when it is done it says so. The driver never touches a weight: what it shows it has read
+in the run's ledger, so that a driver that dies loses nothing.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray.train.torch import TorchConfig
+from ray.train.torch import TorchTrainer
+
+from system.engine.checkpoints import CheckpointStore
+from system.evaluation.task import evaluate_reported
+from system.foundation import storage
+from system.foundation.config import Resolved
+from system.foundation.config import flatten
+from system.foundation.errors import TrainingSystemError
+from system.foundation.recipe import NoEvaluation
+from system.foundation.recipe import Recipe
+from system.launch import preflight
+from system.launch.cluster import cluster
+from system.launch.command import ROOT
+from system.launch.failures import FailureWatch
+from system.launch.failures import permanent
+from system.launch.provenance import write_provenance
+from system.launch.worker import Assignment
+from system.launch.worker import work
+from system.telemetry.console import Console
+from system.telemetry.console import clock
+from system.telemetry.ledger import Event
+from system.telemetry.ledger import Follower
+from system.telemetry.ledger import Ledger
+from system.telemetry.wandb_sink import WandbSink
+
+# Ray keeps its own list of checkpoints beside them.
+RAY_LIST = "checkpoint_manager_snapshot.json"
+POLL_S = 0.5
+WANDB_PATIENCE_S = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the pre-flight checks found: enough to start or to say that nothing is left to do."""
+
+    recipe: Recipe  # with every path absolute
+    url: str
+    images_seen: int
+    device: str = "cpu"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all images have been seen and the run was brought to its end."""
+        total = self.recipe.run.total_images
+        return self.images_seen >= total and finished_images(self.url) >= total
+
+
+def drive(resolved: Resolved[Recipe]) -> int:
+    """Run a recipe to its end on the Ray at hand, or on a private one. Returns the exit code.
+
+    Raises an error of the BadInput family, before anything starts, for what cannot run.
+    """
+    plan = prepare(resolved.recipe)
+    if plan.is_done:
+        print(_done_line(plan))
+        return 0
+    with cluster(plan.recipe) as resources:
+        plan = preflight_cluster(plan, resources)
+        write_provenance(plan.url, resolved, ROOT)
+        set_aside_unusable_list(plan.url)
+        _train(plan)
+    return 0
+
+
+def prepare(recipe: Recipe) -> Plan:
+    """The checks that need no cluster. Raises an error of the BadInput family."""
+    preflight.check_places(recipe, Path.cwd())
+    recipe = preflight.with_absolute_paths(recipe)
+    url = preflight.run_url(recipe)
+    manifest = preflight.check_data(recipe)
+    latest = preflight.check_checkpoint(recipe, manifest, url)
+    plan = Plan(recipe, url, latest.images_seen if latest else 0)
+    if not plan.is_done:
+        size = preflight.checkpoint_bytes(recipe)
+        preflight.check_space(url, size, recipe.run.keep_checkpoints)
+    return plan
+
+
+def preflight_cluster(plan: Plan, resources: preflight.Resources) -> Plan:
+    """The checks that need the cluster, and at last that the run's folder can be written."""
+    device = preflight.check_device(plan.recipe, resources)
+    preflight.check_cluster(plan.recipe, resources, uses_gpus=device == "cuda")
+    preflight.check_writable(plan.url)
+    return Plan(plan.recipe, plan.url, plan.images_seen, device)
+
+
+def finished_images(url: str) -> int:
+    """The images after which the run was last declared finished; 0 if it never was."""
+    events = Follower(url).poll()
+    return max((e["images_seen"] for e in events if e["kind"] == "run_finished"), default=0)
+
+
+def set_aside_unusable_list(url: str) -> None:
+    """Ray refuses to start where its own list of checkpoints is torn, of another version, or names
+    one that is gone. What to resume from is decided by the checkpoints themselves, so such a list is
+    renamed and Ray begins a new one.
+    """
+    place = storage.join(url, "checkpoints", RAY_LIST)
+    if not storage.exists(place):
+        return
+    content = storage.read_bytes(place)
+    reason = _unusable(content, url)
+    if reason is None:
+        return
+    log.warning("Ray's list of checkpoints is set aside: %s", reason)
+    storage.write_bytes(f"{place}.set-aside-{time.time_ns()}", content)
+    storage.remove(place)
+
+
+def _unusable(content: bytes, url: str) -> str | None:
+    try:
+        listed = json.loads(content)
+        version = listed["ray_version"]
+        names = [one["checkpoint_dir_name"] for one in listed["checkpoint_results"]]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"it cannot be read ({error})"
+    if version != ray.__version__:
+        return f"Ray {version} wrote it, this is {ray.__version__}"
+    gone = [n for n in names if not storage.exists(storage.join(url, "checkpoints", n))]
+    return f"{', '.join(gone)} are gone" if gone else None
+
+
+def trainer(plan: Plan) -> TorchTrainer:
+    """Ray's trainer for a plan: everything it needs is derived from the recipe."""
+    recipe, cuda = plan.recipe, plan.device == "cuda"
+    per_worker = {"CPU": recipe.cluster.cpus_per_worker} | ({"GPU": 1.0} if cuda else {})
+    return TorchTrainer(
+        work,
+        train_loop_config=Assignment(recipe, plan.url, plan.device).to_mapping(),
+        torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=recipe.cluster.workers, use_gpu=cuda, resources_per_worker=per_worker
+        ),
+        run_config=ray.train.RunConfig(
+            name="checkpoints",
+            storage_path=plan.url,
+            failure_config=ray.train.FailureConfig(max_failures=recipe.cluster.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=recipe.run.keep_checkpoints),
+            callbacks=[FailureWatch(plan.url, recipe.run.name)],
+        ),
+        validation_config=_validation(plan),
+    )
+
+
+def _validation(plan: Plan) -> ray.train.ValidationConfig | None:
+    recipe = plan.recipe
+    if isinstance(recipe.evaluation, NoEvaluation):
+        return None
+    gpus = recipe.cluster.evaluation_gpus
+    settings: dict[str, Any] = {
+        "output": plan.url,
+        "recipe": recipe.model_dump(mode="json"),
+        "threads": max(1, int(recipe.cluster.evaluation_cpus)),
+        "device": "cuda" if gpus else "cpu",
+    }
+    return ray.train.ValidationConfig(
+        fn=evaluate_reported,
+        task_config=ray.train.ValidationTaskConfig(
+            fn_kwargs=settings, timeout_s=recipe.evaluation.timeout_s
+        ),
+        ray_remote_kwargs={
+            "num_cpus": recipe.cluster.evaluation_cpus,
+            "num_gpus": gpus,
+            "max_retries": 2,
+        },
+    )
+
+
+def _ray_settings(recipe: Recipe) -> dict[str, str]:
+    """Ray Train reads these from the driver's environment and hands them on."""
+    return {
+        # A report waits for the controller's next poll; two seconds is its default.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(recipe.cluster.start_timeout_s),
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # Its progress would mix with ours.
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    }
+
+
+def _train(plan: Plan) -> None:
+    recipe, started = plan.recipe, time.monotonic()
+    os.environ.update(_ray_settings(recipe))
+    follower = Follower(plan.url)
+    follower.poll()
+    console = Console(recipe.run.total_images)
+    mirror = WandbSink(recipe.wandb, plan.url, flatten(recipe))
+    fit = _Thread(trainer(plan).fit)
+    patience = 2.0
+    try:
+        while not fit.join(POLL_S):
+            _show(follower.poll(), console, mirror)
+        _show(follower.poll(), console, mirror)
+        fit.raise_error()
+        _finish(plan, time.monotonic() - started)
+        _show(follower.poll(), console, mirror)
+        patience = WANDB_PATIENCE_S
+    finally:
+        console.close()
+        mirror.close(patience)
+    print(_done_line(plan))
+
+
+def _show(events: list[Event], console: Console, mirror: WandbSink) -> None:
+    for event in events:
+        console.show(event)
+        mirror.show(event)
+
+
+def _finish(plan: Plan, seconds: float) -> None:
+    latest = CheckpointStore(storage.join(plan.url, "checkpoints")).latest()
+    assert latest is not None, "a run that ended well has saved its end"
+    with Ledger(plan.url, "driver", run=plan.recipe.run.name, attempt=latest.attempt) as ledger:
+        ledger.write("run_finished", images_seen=latest.images_seen, seconds=seconds)
+
+
+def _done_line(plan: Plan) -> str:
+    events = Follower(plan.url).poll()
+    seconds = sum(e["seconds"] for e in events if e["kind"] == "run_finished")
+    latest = CheckpointStore(storage.join(plan.url, "checkpoints")).latest(verify=False)
+    checkpoint = latest.url if latest else "none"
+    return (
+        f"run {plan.recipe.run.name!r} is done: {finished_images(plan.url):,} images in "
+        f"{clock(seconds)}\n"
+        f"  folder      {plan.url}\n"
+        f"  checkpoint  {checkpoint}\n"
+        f"  numbers     {storage.join(plan.url, 'eval')}, {storage.join(plan.url, 'ledger')}\n"
+        "To train longer raise run.total_images; for a new run give another run.name."
+    )
+
+
+class _Thread:
+    """`fit` beside the main thread, which stays free for signals; Ray would take them over."""
+
+    def __init__(self, fit: Callable[[], object]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(fit,), name="fit", daemon=True)
+        self._thread.start()
+
+    def _run(self, fit: Callable[[], object]) -> None:
+        try:
+            fit()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            self._error = error
+
+    def join(self, seconds: float) -> bool:
+        """Wait; whether it has ended."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def raise_error(self) -> None:
+        """Raise what `fit` raised: the error of this system inside it, where there is one."""
+        if self._error is None:
+            return
+        found: TrainingSystemError | None = permanent(self._error)
+        raise found or self._error

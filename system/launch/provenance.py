@@ -1,0 +1,82 @@
+"""Where a run comes from: the whole recipe, the origin of every value, the code and its versions."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from system.foundation import storage
+from system.foundation.config import Resolved
+from system.foundation.config import recipe_digest
+from system.foundation.recipe import Recipe
+
+# Who submits a job knows the commit; the copy of the tree that Ray makes has no history.
+COMMIT_VARIABLE = "LATENT_FLOWS_COMMIT"
+PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "timm", "numpy", "pydantic", "wandb")
+
+
+def commit(root: Path) -> str | None:
+    """The commit of the tree, with `+changes` where the tree differs; None if nobody knows."""
+    told = os.environ.get(COMMIT_VARIABLE)
+    if told is not None:
+        return told or None
+    if not (root / ".git").exists():
+        return None
+    head = _git(root, "rev-parse", "HEAD")
+    if head is None:
+        return None
+    return f"{head}+changes" if _git(root, "status", "--porcelain") else head
+
+
+def provenance(resolved: Resolved[Recipe], root: Path) -> dict[str, Any]:
+    """What `provenance.json` says of one start of a run."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "arguments": sys.argv,
+        "commit": commit(root),
+        "tree": root.name if "_ray_pkg_" in root.name else None,
+        "recipe_digest": recipe_digest(resolved.recipe),
+        "origins": resolved.sources,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "host": platform.node(),
+        "processors": os.cpu_count(),
+    }
+
+
+def write_provenance(url: str, resolved: Resolved[Recipe], root: Path) -> None:
+    """Write `recipe.yaml` and `provenance.json` into the run's folder.
+
+    Every start of a run adds to the list of `starts`, so that an earlier one is not forgotten.
+    """
+    place = storage.join(url, "provenance.json")
+    starts = json.loads(storage.read_text(place))["starts"] if storage.exists(place) else []
+    starts.append(provenance(resolved, root))
+    storage.write_bytes(storage.join(url, "recipe.yaml"), resolved.to_yaml().encode())
+    storage.write_bytes(place, (json.dumps({"starts": starts}, indent=1) + "\n").encode())
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
