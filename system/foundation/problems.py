@@ -85,17 +85,30 @@ def _unknown(name: str, path: KeyPath, tree: Section, schema: type[BaseModel]) -
         kind = node_at(tree, (*path[:-1], "kind"))
         assert isinstance(kind, Leaf)
         return f"unknown key{found}: kind {kind.value} has none; kind {' | '.join(having)} has"
-    sections = {each.rsplit(".", depth)[0] for each in known for depth in range(1, 5)}
-    guess = nearest(name, sorted(set(known) | sections))
-    guesses = [guess] if guess else _by_last_word(str(path[-1]), known)
+    guesses = _guesses(name, known)
     hint = f"did you mean {' or '.join(guesses)}?" if guesses else "--help lists every key"
     return f"unknown key{found}; {hint}"
 
 
-def _by_last_word(word: str, known: list[str]) -> list[str]:
-    """`learning_rate` at the top most likely means one that lies deeper."""
-    guess = nearest(word, [name.rsplit(".", 1)[-1] for name in known])
-    return [name for name in dict.fromkeys(known) if name.rsplit(".", 1)[-1] == guess]
+def _guesses(name: str, known: list[str]) -> list[str]:
+    """The keys that were most likely meant: nearest as a whole, or nearest in their last word.
+
+    So `learning_rate` alone finds the keys of that name that lie deeper.
+    """
+    sections = {each.rsplit(".", depth)[0] for each in known for depth in range(1, 5)}
+    whole = nearest(name, sorted({*known, *sections}))
+    word = nearest(_last(name), [_last(each) for each in known])
+    if word is not None and (whole is None or _alike(_last(name), word) > _alike(name, whole)):
+        return [each for each in dict.fromkeys(known) if _last(each) == word]
+    return [] if whole is None else [whole]
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _origins(message: str, tree: Section) -> str:

@@ -142,7 +142,9 @@ class _Reading:
             raise YamlProblem([f"{place}: not valid YAML: {error.problem}"]) from error
         except yaml.YAMLError as error:
             raise YamlProblem([f"{self.source}: not valid YAML: {error}"]) from error
-        tree = Section({}, self.source) if node is None else self.tree(node, "", None, set())
+        if node is None:
+            return Section({}, self.source) if self.lines else Leaf(None, self.source, "")
+        tree = self.tree(node, "", None, set())
         if self.problems:
             raise YamlProblem(self.problems)
         return tree
