@@ -104,15 +104,15 @@ class Engine:
         return StepOutcome(norm, skipped=bool(self._engine.optimizer.overflow))
 
     def _bare_step(self) -> StepOutcome:
-        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
-        total = nn.utils.get_total_norm([weight.grad for weight in weights])
+        gradients = {w: w.grad for w in self.module.parameters() if w.grad is not None}
+        total = nn.utils.get_total_norm(gradients.values())
         norm = float(total)
         is_finite = math.isfinite(norm)
         if not is_finite:
             # Without gradients the optimiser moves nothing, while DeepSpeed counts the step.
             self._engine.zero_grad()
         elif self._clip:
-            nn.utils.clip_grads_with_norm_(weights, self._clip, total)
+            nn.utils.clip_grads_with_norm_(gradients.keys(), self._clip, total)
         self._engine.step()
         return StepOutcome(norm if is_finite else math.inf, skipped=not is_finite)
 

@@ -7,7 +7,6 @@ stage and precision; this file is the one that knows them.
 from collections.abc import Iterator
 
 import deepspeed
-import torch
 from deepspeed.utils import lazy_init_hp_params_optimizer_state
 from deepspeed.utils import safe_get_full_fp32_param
 from deepspeed.utils import safe_get_full_optimizer_state

@@ -41,7 +41,9 @@ class AveragingAdamw(torch.optim.AdamW):
             group.setdefault(DECAY, 0.0)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Move the weights, then their average."""
         # AdamW fills a state only while it is empty, so the start of the average waits outside.
         start = {

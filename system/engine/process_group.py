@@ -61,4 +61,6 @@ def _found(world: World) -> None:
             "it before the engine; a world of one needs none"
         )
     # A store inside the process: no port, no address, nothing to set in the environment.
-    dist.init_process_group(BACKENDS[world.device.type], store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(
+        BACKENDS[world.device.type], store=dist.HashStore(), rank=0, world_size=1
+    )

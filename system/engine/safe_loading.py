@@ -1,7 +1,7 @@
 """Reading DeepSpeed's files without running what they may hold: a pickle can be a program.
 
-DeepSpeed reads its checkpoints with an unrestricted `torch.load` (0.19.8). Within this context torch
-unpickles tensors, plain containers and the few harmless classes named here, and refuses the rest.
+DeepSpeed reads its checkpoints with an unrestricted `torch.load` (0.19.8). Within this context
+torch unpickles tensors, plain containers and the few classes named here, and refuses the rest.
 """
 
 import os

@@ -1,0 +1,229 @@
+"""The checkpoints of a run: written so that a torn one is never taken for a whole one.
+
+Every worker writes its files, and last a marker with the size and digest of each. A checkpoint is
+committed once the markers of all its workers are there, and whole while every file is what its
+marker says. Nothing here depends on the order in which an object store shows its files.
+
+    runs/digits/checkpoints/000000025600-1/
+        averaged.safetensors  state.json  engine/…  critic/…
+        COMMITTED.0-of-2.json  COMMITTED.1-of-2.json
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
+
+import safetensors.torch
+import xxhash
+from safetensors import SafetensorError
+from torch import Tensor
+
+from system.foundation import storage
+from system.foundation.config import recipe_from_mapping
+from system.foundation.errors import CheckpointError
+from system.foundation.errors import RecipeError
+from system.foundation.recipe import Recipe
+
+AVERAGED = "averaged.safetensors"
+STATE = "state.json"
+CHUNK_BYTES = 8 * 2**20
+
+_NAME = re.compile(r"(\d{12,})-(\d+)")
+_MARKER = re.compile(r"COMMITTED\.(\d+)-of-(\d+)\.json")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Checkpoint:
+    """One saved state. They sort by age."""
+
+    images_seen: int
+    attempt: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A checkpoint that could not be used, and why."""
+
+    checkpoint: Checkpoint
+    reason: str
+
+
+class CheckpointStore:
+    """The checkpoints below one url, oldest first.
+
+    `passed_over` lists what the last call of `latest` found newer than its answer, and why it was
+    of no use.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.passed_over: list[PassedOver] = []
+
+    def place(self, images_seen: int, attempt: int) -> Checkpoint:
+        """Where a checkpoint belongs. Attempts never share one, so their files never mix."""
+        return Checkpoint(
+            images_seen, attempt, storage.join(self.url, name_of(images_seen, attempt))
+        )
+
+    def all(self) -> list[Checkpoint]:
+        """The committed ones, their files not looked into."""
+        return [one for one in self._found() if flaw(one.url, verify=False) is None]
+
+    def latest(self, *, verify: bool = True) -> Checkpoint | None:
+        """The newest that is committed and, with `verify`, whole; None if there is none."""
+        self.passed_over = []
+        for checkpoint in reversed(self._found()):
+            reason = flaw(checkpoint.url, verify=verify)
+            if reason is None:
+                return checkpoint
+            self.passed_over.append(PassedOver(checkpoint, reason))
+        return None
+
+    def fetch(self, checkpoint: Checkpoint, folder: Path) -> Path:
+        """A local folder with its files: `folder`, or its own if it lies on this machine."""
+        if storage.is_local(checkpoint.url):
+            return storage.local_path(checkpoint.url)
+        for name in _files(_read_markers(checkpoint.url)):
+            storage.copy_in(storage.join(checkpoint.url, name), folder / name)
+        return folder
+
+    def prune(self, keep: int) -> list[Checkpoint]:
+        """Remove all but the newest `keep` committed ones, and return what was removed."""
+        old = self.all()[:-keep]
+        for checkpoint in old:
+            # Markers first: what is half removed must not look committed.
+            for name in storage.list_names(checkpoint.url):
+                if _MARKER.fullmatch(name):
+                    storage.remove(storage.join(checkpoint.url, name))
+            storage.remove(checkpoint.url)
+        return old
+
+    def _found(self) -> list[Checkpoint]:
+        matches = (_NAME.fullmatch(name) for name in storage.list_names(self.url))
+        return sorted(self.place(int(match[1]), int(match[2])) for match in matches if match)
+
+
+def name_of(images_seen: int, attempt: int) -> str:
+    """The folder name of a checkpoint."""
+    return f"{images_seen:012d}-{attempt}"
+
+
+def upload(folder: Path, url: str, rank: int, size: int) -> None:
+    """Copy one worker's files to the checkpoint's url; its commit marker goes last."""
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        files[name] = {"bytes": path.stat().st_size, "xxh3": _digest(str(path))}
+        storage.copy_out(path, storage.join(url, name))
+    marker = json.dumps(files, indent=1).encode()
+    storage.write_bytes(storage.join(url, f"COMMITTED.{rank}-of-{size}.json"), marker)
+
+
+def flaw(url: str, *, verify: bool = True) -> str | None:
+    """Why the checkpoint at `url` cannot be used; None if it can. `verify` reads every file."""
+    try:
+        markers = _read_markers(url)
+        for name, written in _files(markers).items() if verify else ():
+            _check(storage.join(url, name), name, written)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def read_averaged(checkpoint_url: str) -> tuple[Recipe, dict[str, Tensor], int]:
+    """Recipe, averaged weights (float32, by name) and images seen of a committed checkpoint.
+
+    Raises CheckpointError where it is absent, not committed, or damaged.
+    """
+    if not storage.exists(checkpoint_url):
+        raise CheckpointError(f"no checkpoint at {checkpoint_url}: there is no such folder")
+    try:
+        files = _files(_read_markers(checkpoint_url))
+        for name in (STATE, AVERAGED):
+            if name not in files:
+                raise CheckpointError(f"{name} is in no commit marker")
+            _check(storage.join(checkpoint_url, name), name, files[name])
+        state = read_state(checkpoint_url)
+        weights = safetensors.torch.load(storage.read_bytes(storage.join(checkpoint_url, AVERAGED)))
+        return recipe_from_mapping(state["recipe"]), weights, int(state["images_seen"])
+    except (CheckpointError, SafetensorError, RecipeError, KeyError) as error:
+        raise CheckpointError(
+            f"checkpoint {checkpoint_url} cannot be used: {error}. Choose another one of the run"
+        ) from error
+
+
+def read_state(url: str) -> dict[str, Any]:
+    """The numbers in a checkpoint's state.json. Raises CheckpointError if they cannot be read."""
+    try:
+        state = json.loads(storage.read_text(storage.join(url, STATE)))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{STATE} of {url} cannot be read: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{STATE} of {url} holds no mapping")
+    return state
+
+
+def _read_markers(url: str) -> list[dict[str, Any]]:
+    """The markers of all workers. Raises CheckpointError if one is missing or unreadable."""
+    found = {name: _MARKER.fullmatch(name) for name in storage.list_names(url)}
+    markers = {name: match for name, match in found.items() if match}
+    if not markers:
+        raise CheckpointError("not committed: no worker has written its marker")
+    sizes = {int(match[2]) for match in markers.values()}
+    ranks = {int(match[1]) for match in markers.values()}
+    if len(sizes) > 1:
+        raise CheckpointError(f"has markers of groups of {sorted(sizes)} workers")
+    missing = sorted(set(range(sizes.pop())) - ranks)
+    if missing:
+        raise CheckpointError(f"not committed: the markers of workers {missing} are missing")
+    return [_read_marker(storage.join(url, name), name) for name in sorted(markers)]
+
+
+def _read_marker(url: str, name: str) -> dict[str, Any]:
+    try:
+        files = json.loads(storage.read_text(url))
+        sound = all(_is_inside(file) and {"bytes", "xxh3"} <= files[file].keys() for file in files)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{name} is damaged: {error}") from error
+    if not sound:
+        raise CheckpointError(f"{name} is damaged: it names files outside of the checkpoint")
+    return files
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _files(markers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: written for marker in markers for name, written in marker.items()}
+
+
+def _check(url: str, name: str, written: dict[str, Any]) -> None:
+    """Raise CheckpointError if a file is not what its marker says."""
+    try:
+        found = storage.size(url)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{name} is missing") from error
+    if found != written["bytes"]:
+        raise CheckpointError(f"{name} has {found} bytes, expected {written['bytes']}")
+    if _digest(url) != written["xxh3"]:
+        raise CheckpointError(f"{name} is damaged: its digest is not that of its marker")
+
+
+def _digest(url: str) -> str:
+    digest = xxhash.xxh3_128()
+    for chunk in _chunks(url):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(url: str) -> Iterator[bytes]:
+    total = storage.size(url)
+    for start in range(0, total, CHUNK_BYTES):
+        yield storage.read_range(url, start, min(CHUNK_BYTES, total - start))

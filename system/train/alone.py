@@ -1,0 +1,108 @@
+"""A run in one process, without a cluster: for tests, comparisons, and looking at what happens.
+
+The same loop, the same run folder and the same checkpoints as under Ray; evaluation takes its turn
+in line.
+"""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from data_pipeline.manifest import read_manifest
+from system.engine.checkpoints import CheckpointStore
+from system.engine.checkpoints import upload
+from system.evaluation.evaluator import evaluate
+from system.foundation import storage
+from system.foundation.config import Resolved
+from system.foundation.errors import ClusterError
+from system.foundation.recipe import Recipe
+from system.foundation.world import World
+from system.telemetry.ledger import Ledger
+from system.telemetry.ledger import read_ledger
+from system.train.assemble import assemble
+from system.train.loop import train
+from system.train.report import StepReport
+from system.train.state import TrainState
+
+
+def train_alone(recipe: Recipe) -> str:
+    """Train a recipe to its end in this process, or go on with it; the run's folder.
+
+    Raises what `train` raises.
+    """
+    folder = storage.join(recipe.run.root, recipe.run.name)
+    store = CheckpointStore(storage.join(folder, "checkpoints"))
+    manifest = read_manifest(recipe.data.shards)
+    storage.write_bytes(
+        storage.join(folder, "recipe.yaml"), Resolved(recipe, {}).to_yaml().encode()
+    )
+    attempt = 1 + sum(event["kind"] == "attempt_started" for event in read_ledger(folder))
+    world = World(device=_device(recipe))
+    with (
+        Ledger(folder, "worker-0", run=recipe.run.name, attempt=attempt) as ledger,
+        tempfile.TemporaryDirectory(prefix="train-alone-") as scratch,
+    ):
+        start = time.monotonic()
+        resumed = store.latest(verify=False)
+        ledger.write(
+            "attempt_started",
+            images_seen=resumed.images_seen if resumed else 0,
+            workers=1,
+            device=world.device.type,
+        )
+        state = assemble(recipe, world, manifest, attempt=attempt)
+        try:
+            train(state, store, _Alone(state, store, ledger, folder), ledger, scratch=Path(scratch))
+        finally:
+            state.close()
+        ledger.write(
+            "run_finished",
+            images_seen=state.progress.images_seen,
+            seconds=time.monotonic() - start,
+        )
+    return folder
+
+
+class _Alone:
+    """The reporter of a world of one."""
+
+    def __init__(
+        self, state: TrainState, store: CheckpointStore, ledger: Ledger, folder: str
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._ledger = ledger
+        self._folder = folder
+
+    def report(self, report: StepReport) -> None:
+        """Write the report down."""
+        self._ledger.write("report", images_seen=report.images_seen, values=report.values)
+
+    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
+        """Commit the saved state, drop the oldest, and evaluate."""
+        recipe = self._state.recipe
+        place = self._store.place(images_seen, self._state.attempt)
+        upload(folder, place.url, rank=0, size=1)
+        shutil.rmtree(folder)
+        self._ledger.write("checkpoint", images_seen=images_seen, checkpoint=place.url)
+        self._store.prune(recipe.run.keep_checkpoints)
+        if evaluate:
+            self._evaluate(place.url, images_seen)
+
+    def _evaluate(self, checkpoint: str, images_seen: int) -> None:
+        device = self._state.world.device.type
+        values = evaluate(checkpoint, self._state.recipe, output=self._folder, device=device)
+        self._ledger.write("evaluation", images_seen=images_seen, values=values)
+
+
+def _device(recipe: Recipe) -> torch.device:
+    wanted, there = recipe.cluster.device, torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise ClusterError(
+            "cluster.device is cuda, but this machine has no GPU that torch sees; set "
+            "cluster.device=cpu or auto"
+        )
+    return torch.device("cuda", 0) if there and wanted != "cpu" else torch.device("cpu")

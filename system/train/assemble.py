@@ -1,0 +1,90 @@
+"""From a recipe to a state that can be trained: the models, their engines, their first weights."""
+
+import torch
+
+from data_pipeline.manifest import Manifest
+from data_pipeline.manifest import check_manifest
+from system.engine.checkpoints import read_averaged
+from system.engine.deepspeed_engine import Engine
+from system.evaluation.subject import find_checkpoint
+from system.foundation import streams
+from system.foundation.errors import CheckpointError
+from system.foundation.recipe import Lpips
+from system.foundation.recipe import PatchGan
+from system.foundation.recipe import Recipe
+from system.foundation.world import World
+from system.objectives.adversarial import PatchDiscriminator
+from system.objectives.joint import JointModel
+from system.objectives.perceptual import PerceptualLoss
+from system.train.state import TrainState
+from system.train.state import cut
+
+PREFIX = "autoencoder."
+
+
+def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int = 1) -> TrainState:
+    """The state of a run before its first image. All workers must take part.
+
+    `manifest` is of all splits. Raises BadInput (DataError, CheckpointError) where the data or the
+    weights to start from are not what the recipe expects.
+    """
+    train = manifest.split("train")
+    check_manifest(train, recipe.data)
+    model = build_model(recipe)
+    micro_batch, accumulation = cut(recipe, world)
+    engine = Engine(
+        model, recipe.engine, world=world, micro_batch=micro_batch, accumulation=accumulation
+    )
+    objective = recipe.objective
+    critic = perceptual = None
+    if isinstance(objective.adversarial, PatchGan):
+        critic = _critic(recipe, objective.adversarial, world)
+    if isinstance(objective.perceptual, Lpips):
+        perceptual = PerceptualLoss(objective.perceptual.trunk).to(world.device)
+    return TrainState(recipe, world, train, engine, critic, perceptual, attempt)
+
+
+def build_model(recipe: Recipe) -> JointModel:
+    """The joint model with its first weights: drawn from the run's seed, or partly read.
+
+    Raises CheckpointError where `autoencoder.weights` does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(recipe, "model"))
+        model = JointModel(recipe)
+    if recipe.autoencoder.weights is not None:
+        _warm_start(model, recipe.autoencoder.weights)
+    return model
+
+
+def _critic(recipe: Recipe, adversarial: PatchGan, world: World) -> Engine:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(recipe, "discriminator"))
+        module = PatchDiscriminator(adversarial, recipe.data.image_channels)
+    micro_batch, accumulation = cut(recipe, world)
+    # A pass of the discriminator holds real and decoded images.
+    return Engine(
+        module, recipe.engine, world=world, micro_batch=2 * micro_batch, accumulation=accumulation
+    )
+
+
+def _seed(recipe: Recipe, stream: str) -> int:
+    """A seed for torch's initialisers, which know no other source than the global generator."""
+    return int(streams.generator(recipe.run.seed, f"weights/{stream}").integers(2**63))
+
+
+def _warm_start(model: JointModel, url: str) -> None:
+    checkpoint = find_checkpoint(url)
+    _, averaged, _ = read_averaged(checkpoint)
+    weights = {
+        name.removeprefix(PREFIX): weight
+        for name, weight in averaged.items()
+        if name.startswith(PREFIX)
+    }
+    try:
+        model.autoencoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"autoencoder.weights: the autoencoder in {checkpoint} is of another shape than this "
+            f"recipe's: {error}. Set autoencoder.* as in that run's recipe.yaml"
+        ) from error

@@ -1,0 +1,168 @@
+"""What a run is at one moment: its engines and its progress, saved together and taken up together.
+
+Nothing else needs saving: the data's order, every random draw and every schedule are functions of
+the seed and the images seen.
+"""
+
+import fnmatch
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from data_pipeline.manifest import Manifest
+from system.engine.checkpoints import AVERAGED
+from system.engine.checkpoints import STATE
+from system.engine.checkpoints import read_state
+from system.engine.deepspeed_engine import Engine
+from system.foundation.config import flatten
+from system.foundation.config import recipe_from_mapping
+from system.foundation.errors import CheckpointError
+from system.foundation.recipe import Recipe
+from system.foundation.world import World
+from system.objectives.perceptual import PerceptualLoss
+
+# What must be as it was for a saved state to fit, and for the run to stay one run.
+FROZEN_KEYS = (
+    "run.seed",
+    "run.global_batch",
+    "data.image_size",
+    "data.image_channels",
+    "data.classes",
+    "autoencoder.*",
+    "flow.width",
+    "flow.depths",
+    "flow.head_width",
+    "flow.patch",
+    "flow.scale",
+    "flow.soft_clip",
+    "flow.rope_base",
+    "objective.route",
+    "objective.adversarial.kind",
+    "objective.adversarial.width",
+    "objective.adversarial.layers",
+    "engine.precision",
+    "engine.zero_stage",
+    "engine.optimiser.kind",
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is. The one clock is `images_seen`."""
+
+    images_seen: int = 0
+    updates: int = 0  # that moved the weights
+    skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class TrainState:
+    """Everything one update reads and moves, on one worker."""
+
+    recipe: Recipe
+    world: World
+    manifest: Manifest  # of the training split
+    engine: Engine  # of the JointModel
+    critic: Engine | None = None  # of the discriminator, where the objective has one
+    perceptual: PerceptualLoss | None = None  # frozen, outside of every engine
+    attempt: int = 1
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def micro_batch(self) -> int:
+        """Images of one pass on one worker."""
+        return cut(self.recipe, self.world)[0]
+
+    @property
+    def accumulation(self) -> int:
+        """Passes of one update on one worker."""
+        return cut(self.recipe, self.world)[1]
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's share into a local folder. All workers must take part."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.engine.save(folder / "engine")
+        if self.critic is not None:
+            self.critic.save(folder / "critic")
+        averaged = self.engine.averaged()
+        if self.world.is_first:
+            safetensors.torch.save_file(averaged, folder / AVERAGED)
+            (folder / STATE).write_text(json.dumps(self._statement(), indent=1))
+
+    def restore(self, folder: Path) -> None:
+        """Take up what `save` wrote.
+
+        Raises CheckpointError where it belongs to another model, other data or another world size.
+        """
+        saved = read_state(str(folder))
+        problems = self._mismatches(saved)
+        if problems:
+            listed = "".join(f"\n  {problem}" for problem in problems)
+            raise CheckpointError(
+                f"the checkpoint in {folder} does not fit this run:{listed}\n"
+                "Take the changes back, or give the new run another name (run.name=...)"
+            )
+        self.engine.restore(folder / "engine")
+        if self.critic is not None:
+            self.critic.restore(folder / "critic")
+        self.progress = Progress(**{name: saved[name] for name in asdict(self.progress)})
+
+    def close(self) -> None:
+        """Let go of the engines."""
+        self.engine.close()
+        if self.critic is not None:
+            self.critic.close()
+
+    def _statement(self) -> dict[str, Any]:
+        return {
+            **asdict(self.progress),
+            "attempt": self.attempt,
+            "world_size": self.world.size,
+            "seed": self.recipe.run.seed,
+            "manifest_digest": self.manifest.digest,
+            "recipe": self.recipe.model_dump(mode="json"),
+        }
+
+    def _mismatches(self, saved: Mapping[str, Any]) -> list[str]:
+        missing = sorted(self._statement().keys() - saved.keys())
+        if missing:
+            return [f"{STATE} lacks {', '.join(missing)}"]
+        problems = frozen_changes(recipe_from_mapping(saved["recipe"]), self.recipe)
+        if saved["manifest_digest"] != self.manifest.digest:
+            problems.append(
+                f"data.shards: images with digest {saved['manifest_digest']} before, "
+                f"{self.manifest.digest} at {self.recipe.data.shards} now"
+            )
+        if saved["world_size"] != self.world.size:
+            problems.append(
+                f"cluster.workers: saved by {saved['world_size']} workers, this run has "
+                f"{self.world.size}; the sharded state cannot be cut anew yet"
+            )
+        return problems
+
+
+def cut(recipe: Recipe, world: World) -> tuple[int, int]:
+    """How the global batch is cut: images per pass of a worker, and passes per update."""
+    share = recipe.run.global_batch // world.size
+    micro_batch = min(recipe.cluster.micro_batch or share, share)
+    assert recipe.run.global_batch % world.size == 0
+    assert share % micro_batch == 0
+    return micro_batch, share // micro_batch
+
+
+def frozen_changes(before: Recipe, now: Recipe) -> list[str]:
+    """One line for each key that differs although a run may not change it."""
+    old, new = flatten(before), flatten(now)
+    return [
+        f"{key}: {old.get(key)} before, {new.get(key)} now"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+        and any(fnmatch.fnmatchcase(key, pattern) for pattern in FROZEN_KEYS)
+    ]

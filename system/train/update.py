@@ -1,0 +1,141 @@
+"""One update: a global batch in, the weights moved once.
+
+Per micro-batch: the joint model's pass, then the decoder's terms through the frozen networks, then
+the discriminator's own pass. All randomness is drawn for the positions of the samples, so it does
+not matter over how many workers and passes a batch is cut.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from jaxtyping import Float
+from torch import Tensor
+
+from system.engine.deepspeed_engine import Engine
+from system.engine.deepspeed_engine import StepOutcome
+from system.engine.freeze import frozen
+from system.engine.schedules import averaging_decay
+from system.engine.schedules import learning_rate
+from system.foundation import streams
+from system.foundation.nouns import Batch
+from system.foundation.nouns import Cursor
+from system.foundation.recipe import PatchGan
+from system.foundation.recipe import Recipe
+from system.objectives.adversarial import discriminator_loss
+from system.objectives.adversarial import generator_loss
+from system.objectives.joint import JointOutput
+from system.train.report import Outcome
+from system.train.state import TrainState
+
+
+def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome:
+    """Consume one global batch, move the weights unless a gradient is not finite, and say how."""
+    critic = _active_critic(state)
+    means: dict[str, Tensor] = {}
+    waited = 0.0
+    for _ in range(state.accumulation):
+        start = time.monotonic()
+        batch, _ = next(stream)
+        waited += time.monotonic() - start
+        for name, value in _micro_step(state, critic, batch).items():
+            share = value.detach() / state.accumulation
+            means[name] = means[name] + share if name in means else share
+    state.progress.images_seen += state.recipe.run.global_batch
+    numbers, stepped = _step(state, critic)
+    _count(state, skipped=stepped.skipped)
+    numbers["train/updates"] = state.progress.updates
+    numbers["train/skipped_updates"] = state.progress.skipped_updates
+    images = state.recipe.run.global_batch
+    return Outcome(means, numbers, stepped.gradient_norm, images, waited, stepped.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What chance decides for a micro-batch."""
+
+    latent_noise: Float[Tensor, "B c h w"]
+    label_drop: Bool[Tensor, "B"]
+
+
+def draw(recipe: Recipe, batch: Batch) -> Draws:
+    """The draws that belong to the positions of the batch's samples."""
+    seed, positions = recipe.run.seed, batch.position.tolist()
+    side = recipe.latent_size
+    shape = (recipe.autoencoder.latent_channels, side, side)
+    noise = streams.normal(seed, "posterior", positions, shape)
+    drop = streams.uniform(seed, "label_drop", positions) < recipe.flow.label_drop
+    device = batch.image.device
+    return Draws(noise.to(device), drop.to(device))
+
+
+def _micro_step(state: TrainState, critic: Engine | None, batch: Batch) -> dict[str, Tensor]:
+    """Forward and backward of one micro-batch through every engine."""
+    draws = draw(state.recipe, batch)
+    output = state.engine.forward(batch.image, batch.label, draws.latent_noise, draws.label_drop)
+    terms = output.terms
+    if state.perceptual is not None:
+        terms = replace(terms, perceptual=state.perceptual(output.reconstruction, batch.image))
+    if critic is None:
+        total = terms.total(state.recipe.objective)
+        state.engine.backward(total)
+        return _means(state, replace(output, terms=terms), total)
+    with frozen(critic.module):
+        terms = replace(terms, adversarial=generator_loss(critic.module(output.reconstruction)))
+        total = terms.total(state.recipe.objective)
+        state.engine.backward(total)
+    real, fake = critic.forward(torch.cat([batch.image, output.reconstruction.detach()])).chunk(2)
+    critic_loss = discriminator_loss(real, fake)
+    critic.backward(critic_loss)
+    return _means(state, replace(output, terms=terms), total) | {"loss/critic": critic_loss}
+
+
+def _means(state: TrainState, output: JointOutput, total: Tensor) -> dict[str, Tensor]:
+    terms, objective = output.terms, state.recipe.objective
+    means = {
+        "loss/total": total,
+        "loss/reconstruction": terms.reconstruction,
+        "loss/nll_nats": terms.nll,
+        "loss/entropy_nats": terms.entropy,
+    }
+    if objective.perceptual.kind != "none":
+        means["loss/perceptual"] = terms.perceptual
+    if objective.adversarial.kind != "none":
+        means["loss/adversarial"] = terms.adversarial
+    return means | output.statistics
+
+
+def _active_critic(state: TrainState) -> Engine | None:
+    """The discriminator's engine, once it takes part."""
+    adversarial = state.recipe.objective.adversarial
+    if isinstance(adversarial, PatchGan) and state.progress.images_seen >= adversarial.start_images:
+        return state.critic
+    return None
+
+
+def _step(state: TrainState, critic: Engine | None) -> tuple[dict[str, float], StepOutcome]:
+    """Move the weights of every engine; what it was done with, and what it came to."""
+    settings = state.recipe.engine
+    rate = _rate(state, settings.optimiser.learning_rate)
+    decay = averaging_decay(settings, state.progress.updates)
+    stepped = state.engine.step(rate, decay)
+    adversarial = state.recipe.objective.adversarial
+    if critic is not None and isinstance(adversarial, PatchGan):
+        critic_stepped = critic.step(_rate(state, adversarial.learning_rate), decay)
+        stepped = replace(stepped, skipped=stepped.skipped or critic_stepped.skipped)
+    return {"train/learning_rate": rate, "train/averaging_decay": decay}, stepped
+
+
+def _rate(state: TrainState, peak: float) -> float:
+    run, schedule = state.recipe.run, state.recipe.engine.schedule
+    return learning_rate(schedule, peak, state.progress.images_seen, run.total_images)
+
+
+def _count(state: TrainState, *, skipped: bool) -> None:
+    progress = state.progress
+    progress.updates += not skipped
+    progress.skipped_updates += skipped
+    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
