@@ -51,6 +51,7 @@ class Appearance:
 def decode(data: bytes, channels: int) -> Decoded:
     """The pixels in `channels` channels: 1 is grey, 3 is colour; alpha is dropped, EXIF ignored.
 
+    In colour the pixels are those that Pillow gives; the grey of a colour JPEG is its luma channel.
     Raises BadSample where neither decoder gives a whole image.
     """
     if not data:
@@ -58,6 +59,9 @@ def decode(data: bytes, channels: int) -> Decoded:
     if not simplejpeg.is_jpeg(data):
         return Decoded(_decode_with_pillow(data, channels))
     try:
+        colours = simplejpeg.decode_jpeg_header(data)[2]
+        if colours in ("CMYK", "YCCK"):  # its conversion is off by one from the published pixels
+            raise ValueError(f"{colours} is left to Pillow")
         image = simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")
     except ValueError as refusal:
         return Decoded(_decode_with_pillow(data, channels), f"simplejpeg: {refusal}")

@@ -69,7 +69,7 @@ def build_manifest(url: str, *, class_names: Sequence[str], channels: int) -> Ma
     Raises DataError where there is no shard, one is damaged, a key comes twice among all, or a
     label lies outside the classes.
     """
-    names = sorted(name for name in storage.sizes(url) if name.endswith(".tar"))
+    names = sorted(name for name in storage.list_sizes(url) if name.endswith(".tar"))
     if not names:
         raise DataError(f"{url}: no *.tar files here; expected WebDataset shards.")
     shards, sides = [], set()

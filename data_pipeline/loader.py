@@ -119,12 +119,20 @@ class Stream(Iterator[tuple[Batch, Cursor]]):
     def __next__(self) -> tuple[Batch, Cursor]:
         """The next micro-batch. Raises DataError past `data.max_bad_fraction`."""
         made = next(self._assembled)
-        if isinstance(made, TrainingSystemError):
-            raise made
-        self.account.add(made)
+        try:
+            if isinstance(made, TrainingSystemError):
+                raise made
+            self.account.add(made)
+        except TrainingSystemError:
+            self.close()
+            raise
         image = made.image.to(self._device, non_blocking=True).float().div_(127.5).sub_(1)
         label = made.label.to(self._device, non_blocking=True)
         return Batch(image, label, made.position, made.key), next(self._cursors)
+
+    def close(self) -> None:
+        """Stop the decoding processes now, not when this stream happens to be collected."""
+        self._assembled = iter(())
 
 
 class Account:

@@ -194,7 +194,7 @@ def parse_manifest(url: str) -> Manifest:
 
 def check_shards(manifest: Manifest) -> None:
     """Raise DataError where a shard is missing or of another size than the manifest says."""
-    present = storage.sizes(manifest.url)
+    present = storage.list_sizes(manifest.url)
     problems = [
         f"{shard.name} is missing"
         if shard.name not in present

@@ -206,7 +206,7 @@ def _source_digest(source: Source) -> str:
 def _finished_pack(out: str, statement: dict[str, Any]) -> Manifest | None:
     """The manifest of the same pack, finished and intact. Raises DataError over anything else."""
     place = storage.join(out, STATEMENT_NAME)
-    present = storage.sizes(out)
+    present = storage.list_sizes(out)
     if STATEMENT_NAME not in present:
         foreign = sorted(n for n in present if n.endswith(".tar") or n == MANIFEST_NAME)
         if foreign:

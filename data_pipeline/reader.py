@@ -7,6 +7,8 @@ whose bytes are not those that were packed is a bad sample, never silently other
 import logging
 from collections import Counter
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +58,9 @@ class ShardReader:
             content, is_verified = self._whole(shard)
             data = content[start : start + length]
         else:
-            data = storage.read_range(storage.join(self._manifest.url, shard.name), start, length)
+            with self._expected(shard) as url:
+                data = storage.read_range(url, start, length)
             is_verified = False
-        if len(data) < length:
-            raise BadSample("shard ends before the sample does")
         if not is_verified and xxhash.xxh3_64_intdigest(data) != int(shard.digests[row]):
             raise BadSample("bytes differ from those packed")
         return data
@@ -69,15 +70,27 @@ class ShardReader:
         if shard.name in self._kept:
             self._kept.move_to_end(shard.name)
             return self._kept[shard.name]
-        content = storage.read_bytes(storage.join(self._manifest.url, shard.name))
+        with self._expected(shard) as url:
+            content = storage.read_bytes(url)
         is_verified = xxhash.xxh3_128_hexdigest(content) == shard.digest
         if not is_verified:
-            _log.warning("%s/%s differs from its manifest", self._manifest.url, shard.name)
+            _log.warning("%s differs from its manifest", url)
         held = sum(len(kept) for kept, _ in self._kept.values())
         while self._kept and held + len(content) > SHARD_CACHE_BYTES:
             held -= len(self._kept.popitem(last=False)[1][0])
         self._kept[shard.name] = (content, is_verified)
         return content, is_verified
+
+    @contextmanager
+    def _expected(self, shard: Shard) -> Iterator[str]:
+        url = storage.join(self._manifest.url, shard.name)
+        try:
+            yield url
+        except FileNotFoundError as problem:
+            raise DataError(
+                f"{url}: this shard is gone, though it was there when its manifest was opened. "
+                "Copy it again from where it was packed, or pack again with the same options."
+            ) from problem
 
 
 class ImageReader:

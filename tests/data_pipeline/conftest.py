@@ -1,0 +1,142 @@
+"""Small real data: the bundled digits packed, and a tree of crops of the bundled photographs."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from data_pipeline.manifest import read_manifest
+from data_pipeline.pack import PackRecipe
+from data_pipeline.pack import pack
+from data_pipeline.sources import Digits
+from data_pipeline.sources import ImageFolder
+from system.foundation.recipe import Data
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Two colour photographs, 427x640."""
+    return [np.asarray(image) for image in load_sample_images().images]
+
+
+@pytest.fixture(scope="session")
+def digits_recipe():
+    """The packer's recipe of configs/pack_digits.yaml, to a given folder."""
+
+    def recipe(out, **changes):
+        options = {
+            "source": Digits(),
+            "channels": 1,
+            "held_out_fraction": 0.2,
+            "shard_samples": 100,
+            "max_bad_fraction": 0.0,
+        }
+        return PackRecipe(out=str(out), **(options | changes))
+
+    return recipe
+
+
+@pytest.fixture(scope="session")
+def digits_url(tmp_path_factory, digits_recipe):
+    """A pack of the digits that no test may change."""
+    out = tmp_path_factory.mktemp("digits")
+    pack(digits_recipe(out))
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def digits(digits_url):
+    """The training split of that pack."""
+    return read_manifest(digits_url).split("train")
+
+
+@pytest.fixture
+def digits_copy(digits_url, tmp_path):
+    """A pack of the digits that a test may damage."""
+    return shutil.copytree(digits_url, tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def digits_data():
+    """The data settings that fit the digits, with changes."""
+
+    def data(**changes):
+        options = {
+            "shards": "unused",
+            "image_size": 8,
+            "image_channels": 1,
+            "classes": 10,
+            "crop": "none",
+            "flip": False,
+            "workers": 0,
+            "window_shards": 4,
+            "max_bad_fraction": 0.0,
+        }
+        return Data(**(options | changes))
+
+    return data
+
+
+@pytest.fixture(scope="session")
+def jpeg():
+    """An array as JPEG bytes."""
+
+    def encode(image, quality=90, **options):
+        target = io.BytesIO()
+        Image.fromarray(image).save(target, format="JPEG", quality=quality, **options)
+        return target.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory, photographs, jpeg):
+    """Three classes of eight crops each, of many sizes, as an ImageFolder tree."""
+    root = tmp_path_factory.mktemp("photos")
+    draws = np.random.default_rng(0)
+    for name in ("bridge", "flower", "water"):
+        (root / name).mkdir()
+        for index in range(8):
+            height, width = draws.integers(40, 120, 2)
+            top, left = draws.integers(0, 300, 2)
+            crop = photographs[index % 2][top : top + height, left : left + width]
+            (root / name / f"{name}_{index}.JPEG").write_bytes(jpeg(crop))
+    return root
+
+
+@pytest.fixture(scope="session")
+def photo_recipe(photo_folder):
+    """The packer's recipe of that tree, to a given folder."""
+
+    def recipe(out, **changes):
+        options = {"source": ImageFolder(url=str(photo_folder)), "shard_samples": 5}
+        return PackRecipe(out=str(out), **(options | changes))
+
+    return recipe
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory, photo_recipe):
+    """The manifest of a pack of that tree."""
+    return pack(photo_recipe(tmp_path_factory.mktemp("photo_shards"))).manifest
+
+
+@pytest.fixture(scope="session")
+def photo_data():
+    """The data settings that fit those photographs, with changes."""
+
+    def data(**changes):
+        options = {
+            "shards": "unused",
+            "image_size": 32,
+            "classes": 3,
+            "workers": 0,
+            "window_shards": 2,
+            "max_bad_fraction": 0.0,
+        }
+        return Data(**(options | changes))
+
+    return data

@@ -1,0 +1,209 @@
+import io
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+
+import fsspec
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from data_pipeline.augment import centre_crop
+from data_pipeline.decode import decode
+from data_pipeline.manifest import read_manifest
+from data_pipeline.pack import pack
+from data_pipeline.reader import ShardReader
+from data_pipeline.sources import ImageFolder
+from system.foundation.errors import DataError
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_same_bytes_every_time(digits_url, digits_recipe, tmp_path):
+    pack(digits_recipe(tmp_path / "again"))
+    pack(digits_recipe("memory://again"))
+    files = contents(tmp_path / "again")
+    assert files == {
+        path.rsplit("/", 1)[-1]: content
+        for path, content in fsspec.filesystem("memory").cat("/again/*").items()
+    }
+    again, first = read_manifest(str(tmp_path / "again")), read_manifest(digits_url)
+    assert again.digest == first.digest == read_manifest("memory://again").digest
+    fsspec.filesystem("memory").rm("/again", recursive=True)
+
+
+def test_bytes_of_a_folder_are_kept(photo_folder, photos):
+    reader = ShardReader(photos, 1)
+    assert photos.samples == 24
+    assert [shard.samples for shard in photos.shards] == [5, 5, 5, 5, 4]
+    for sample in range(photos.samples):
+        key = photos.key(sample)
+        assert reader.read(sample) == (photo_folder / f"{key}.JPEG").read_bytes()
+        assert photos.class_names[photos.labels[sample]] == key.split("/")[0]
+
+
+def test_shards_mix_the_classes(digits):
+    for shard in digits.shards:
+        assert len(set(shard.labels.tolist())) == 10
+
+
+def test_plain_webdataset_reads_the_shards(digits_url, digits):
+    names = f"{digits_url}/train-{{000000..{len(digits.shards) - 1:06d}}}.tar"
+    samples = list(webdataset.WebDataset(names, shardshuffle=False).decode("l8"))
+    assert [sample["__key__"] for sample in samples] == [
+        digits.key(i) for i in range(digits.samples)
+    ]
+    assert [sample["cls"] for sample in samples] == digits.labels.tolist()
+    assert samples[0]["png"].shape == (8, 8)
+
+
+def test_over_the_same_pack_nothing_is_done(digits_copy, digits_recipe):
+    before = {path: path.stat().st_mtime_ns for path in digits_copy.iterdir()}
+    packed = pack(digits_recipe(digits_copy))
+    assert "already packed" in packed.summary()
+    assert packed.manifest.samples == 1797
+    assert {path: path.stat().st_mtime_ns for path in digits_copy.iterdir()} == before
+
+
+def test_what_was_interrupted_or_damaged_is_restored(digits_copy, digits_recipe):
+    before = contents(digits_copy)
+    (digits_copy / "manifest.json").unlink()
+    (digits_copy / "train-000002.tar").unlink()
+    assert "1797 images packed, 0 left out" in pack(digits_recipe(digits_copy)).summary()
+    assert contents(digits_copy) == before
+    (digits_copy / "train-000001.tar").write_bytes(b"short")
+    pack(digits_recipe(digits_copy))
+    assert contents(digits_copy) == before
+
+
+def test_over_another_pack_nothing_is_harmed(digits_copy, digits_recipe, photo_recipe):
+    before = contents(digits_copy)
+    with pytest.raises(DataError, match=r"another pack \(different: shard_samples\)"):
+        pack(digits_recipe(digits_copy, shard_samples=7))
+    with pytest.raises(DataError, match=r"different: source, .*the source's files"):
+        pack(photo_recipe(digits_copy))
+    (digits_copy / "pack.json").write_text("{")
+    with pytest.raises(DataError, match=r"pack\.json: damaged"):
+        pack(digits_recipe(digits_copy))
+    (digits_copy / "pack.json").unlink()
+    with pytest.raises(DataError, match=r"held_out-000000\.tar and 19 more files .* no pack\.json"):
+        pack(digits_recipe(digits_copy))
+    before.pop("pack.json")
+    assert contents(digits_copy) == before
+
+
+def test_a_source_that_changed_is_another_pack(photo_folder, photo_recipe, tmp_path):
+    source = shutil.copytree(photo_folder, tmp_path / "source")
+    recipe = photo_recipe(tmp_path / "out", source=ImageFolder(url=str(source)))
+    pack(recipe)
+    (source / "water" / "water_3.JPEG").unlink()
+    with pytest.raises(DataError, match="different: the source's files"):
+        pack(recipe)
+
+
+def test_crops_are_stored_without_loss(photo_folder, photo_recipe, tmp_path):
+    manifest = pack(photo_recipe(tmp_path / "out", crop_size=24)).manifest
+    assert manifest.image_size == 24
+    reader = ShardReader(manifest, 1)
+    for sample in range(manifest.samples):
+        original = (photo_folder / f"{manifest.key(sample)}.JPEG").read_bytes()
+        expected = centre_crop(decode(original, 3).image, 24)
+        assert np.array_equal(decode(reader.read(sample), 3).image, expected)
+
+
+@pytest.fixture
+def odd_folder(tmp_path, photographs, jpeg):
+    """A source with one of every kind of trouble."""
+    folder = tmp_path / "odd" / "cat"
+    folder.mkdir(parents=True)
+    picture = Image.fromarray(photographs[0][:40, :40])
+    for index in range(8):
+        (folder / f"good{index}.jpg").write_bytes(jpeg(photographs[0][index : index + 30, :30]))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture.save(folder / "turned.jpg", exif=exif)
+    picture.convert("CMYK").save(folder / "inks.jpg")
+    picture.convert("P").save(folder / "palette.png")
+    picture.save(folder / "misnamed.JPEG", format="PNG")
+    Image.fromarray(photographs[0][:30, :30, 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "page.jpg").write_bytes(b"<html>")
+    (folder / "half.jpg").write_bytes(jpeg(photographs[0])[:5000])
+    (folder / "list.txt").write_text("ignored")
+    return tmp_path / "odd"
+
+
+def test_odd_images_are_handled_on_purpose_and_listed(odd_folder, photo_recipe, tmp_path):
+    out = tmp_path / "out"
+    recipe = photo_recipe(out, source=ImageFolder(url=str(odd_folder)), max_bad_fraction=0.5)
+    packed = pack(recipe)
+    report = json.loads((out / "pack_report.json").read_text())
+    left_out = {entry["key"]: entry["reason"] for entry in report["left_out"]}
+    assert left_out.keys() == {"cat/empty", "cat/page", "cat/half"}
+    assert left_out["cat/empty"] == "zero bytes"
+    assert left_out["cat/page"] == "not an image"
+    notes = {entry["key"]: entry["note"] for entry in report["unusual"]}
+    assert notes.keys() == {"cat/turned", "cat/inks", "cat/palette", "cat/deep"}
+    assert report["packed"] == packed.manifest.samples == 13
+    assert report["ignored_files"] == ["cat/list.txt"]
+
+
+def test_a_header_check_looks_no_further(odd_folder, photo_recipe, tmp_path):
+    source = ImageFolder(url=str(odd_folder))
+    recipe = photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.5, check="header")
+    assert pack(recipe).manifest.samples == 14  # the truncated one passes
+
+
+def test_too_many_bad_images_stop_the_packer(odd_folder, photo_recipe, tmp_path):
+    recipe = photo_recipe(tmp_path / "out", source=ImageFolder(url=str(odd_folder)))
+    with pytest.raises(
+        DataError, match="1 of 16 images cannot be used, more than max_bad_fraction"
+    ):
+        pack(recipe)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_source_of_nothing_but_bad_images(tmp_path, photo_recipe):
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    (tmp_path / "in" / "cat" / "a.jpg").write_bytes(b"")
+    source = ImageFolder(url=str(tmp_path / "in"))
+    with pytest.raises(DataError):
+        pack(photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.999))
+
+
+def test_digits_of_one_size_know_it(digits_url, photos):
+    assert read_manifest(digits_url).image_size == 8
+    assert photos.image_size is None
+
+
+def test_pngs_of_digits_are_grey(digits):
+    data = ShardReader(digits, 1).read(0)
+    assert Image.open(io.BytesIO(data)).mode == "L"
+
+
+def test_the_job_packs_the_digits(tmp_path):
+    command = [sys.executable, "jobs/pack_imagenet.py", "configs/pack_digits.yaml"]
+    done = subprocess.run(
+        [*command, f"out={tmp_path / 'shards'}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1797 images packed, 0 left out" in done.stdout
+    manifest = read_manifest(str(tmp_path / "shards"))
+    assert (manifest.channels, manifest.image_size, manifest.classes) == (1, 8, 10)
+    assert len(manifest.split("train").shards) > 1
+
+
+def test_the_job_refuses_what_is_wrong(tmp_path, capsys):
+    main = runpy.run_path("jobs/pack_imagenet.py")["main"]
+    assert main([f"out={tmp_path / 'shards'}", "chanels=1"]) == 2
+    assert "channels" in capsys.readouterr().err
+    assert main([f"out={tmp_path / 'shards'}", f"source.url={tmp_path / 'absent'}"]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert "held_out_fraction" in capsys.readouterr().out
+    assert not (tmp_path / "shards").exists()
