@@ -61,17 +61,15 @@ def _line(
     start = f"{place}: {name}: " if name else f"{place}: "
     if detail["type"] == "extra_forbidden":
         return start + _unknown(name, path, tree, schema)
+    if field is None or detail["type"] in ("value_error", "assertion_error"):
+        return start + detail["msg"].removeprefix("Value error, ") + _origins(detail["msg"], tree)
     if detail["type"] == "missing":
         return f"{start}missing; {_expected(field, name)}"
     if detail["type"] == "union_tag_not_found":
-        assert field is not None
         return f"{start}kind is missing; expected {' | '.join(kinds(field))}"
     if detail["type"] == "union_tag_invalid":
-        assert field is not None
         found = str(detail.get("ctx", {}).get("tag"))
         return _wrong_kind(name, found, field, tree, path)
-    if detail["type"] in ("value_error", "assertion_error"):
-        return start + detail["msg"].removeprefix("Value error, ") + _origins(detail["msg"], tree)
     return start + _wrong_value(detail, field, name)
 
 
@@ -132,18 +130,16 @@ def _wrong_kind(name: str, found: str, field: FieldInfo, tree: Section, path: Ke
     )
 
 
-def _wrong_value(detail: ErrorDetails, field: FieldInfo | None, name: str) -> str:
+def _wrong_value(detail: ErrorDetails, field: FieldInfo, name: str) -> str:
     found = _shown(detail["input"])
     choices = _expected(field, name)
     guess = None
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str) and field is not None:
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
         guess = nearest(detail["input"], key(field, name).expects.split(" | "))
     return f"found {found}; {choices}" + (f"; did you mean {guess}?" if guess else "")
 
 
-def _expected(field: FieldInfo | None, name: str) -> str:
-    if field is None:
-        return "expected another type"
+def _expected(field: FieldInfo, name: str) -> str:
     if kinds(field):
         return "expected a section of keys"
     described = key(field, name)

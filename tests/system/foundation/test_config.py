@@ -182,6 +182,16 @@ def test_the_environment_is_read(schema: type[BaseModel], monkeypatch: pytest.Mo
     assert resolved.sources["size.width"] == "command line, with WIDTH of the environment"
 
 
+def test_an_unset_name_of_the_environment_is_never_taken_as_a_text(
+    schema: type[BaseModel],
+) -> None:
+    message = problem(schema, "source.kind=folder", "source.url=s3://${env:NO_SUCH_NAME}/x")
+    assert message == (
+        "command line: source.url: the environment has no NO_SUCH_NAME; set it, or give "
+        "source.url another value"
+    )
+
+
 def test_a_record_needs_no_file(schema: type[BaseModel]) -> None:
     resolved = resolve(None, ["size.width=4", "source.kind=digits"], schema)
     assert flatten(resolved.recipe)["size.width"] == 4

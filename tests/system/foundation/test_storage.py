@@ -69,6 +69,14 @@ def test_a_listing_is_sorted_and_never_stale(root: str) -> None:
     assert storage.list_names(storage.join(root, "a")) == ["x"]
 
 
+def test_the_sizes_of_a_folder_s_files_come_in_one_listing(root: str) -> None:
+    assert storage.list_sizes(root) == {}
+    storage.write_bytes(storage.join(root, "b"), b"12345")
+    storage.write_bytes(storage.join(root, "a"), b"1")
+    storage.write_bytes(storage.join(root, "folder", "x"), b"1")
+    assert storage.list_sizes(root) == {"a": 1, "b": 5}
+
+
 def test_only_the_first_claims_a_name(root: str) -> None:
     url = storage.join(root, "claim.json")
     storage.write_new(url, b"mine")
@@ -144,6 +152,11 @@ def test_free_space_is_known_before_the_folder_is_made(tmp_path: Path) -> None:
 def test_unknown_schemes_are_bad_input() -> None:
     with pytest.raises(BadInput, match=r"nosuch://x .*nosuch"):
         storage.read_bytes("nosuch://x")
+
+
+def test_a_scheme_whose_package_is_absent_says_so() -> None:
+    with pytest.raises(BadInput, match=r"smb://host/x needs a package that is not installed"):
+        storage.read_bytes("smb://host/x")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
