@@ -75,7 +75,7 @@ class Manifest:
         return sum(shard.bytes for shard in self.shards)
 
     @cached_property
-    def first(self) -> Int64[np.ndarray, "shards+1"]:
+    def first(self) -> Int64[np.ndarray, "bounds"]:
         """The number of each shard's first sample, and the total."""
         counts = [shard.samples for shard in self.shards]
         return np.concatenate([[0], np.cumsum(np.asarray(counts, np.int64))]).astype(np.int64)
