@@ -10,9 +10,9 @@ from einops import repeat
 from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchvision.io import encode_png
 
 from system.evaluation.protocol import Drawing
 from system.evaluation.subject import Subject
@@ -90,7 +90,10 @@ def grid(image: UInt8[Tensor, "N C H W"], columns: int) -> UInt8[Tensor, "C Y X"
 
 def to_png(image: UInt8[Tensor, "C H W"]) -> bytes:
     """One image, grey or colour, as the content of a PNG file."""
-    return encode_png(image).numpy().tobytes()
+    pixels = rearrange(image, "c h w -> h w c").numpy()
+    content = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if len(image) == 1 else pixels).save(content, "png")
+    return content.getvalue()
 
 
 def to_adm_npz(image: UInt8[Tensor, "N C H W"], label: Int[Tensor, "N"]) -> bytes:

@@ -39,7 +39,7 @@ class Sampling(Record):
     )
     out: str = Field("drawn", description="folder or url for samples.png and samples.npz")
     count: PositiveInt = Field(100, description="images to draw")
-    labels: Literal["balanced"] | Annotated[int, Field(ge=0)] = Field(
+    labels: Annotated[str, Field(pattern=r"^(balanced|[0-9]+)$")] = Field(
         "balanced", description="balanced: every class in turn; or one class by its number"
     )
     guidance: Weight = Field(
@@ -145,12 +145,13 @@ def _labels(request: Sampling, subject: Subject) -> Int[Tensor, "N"]:
     classes = subject.recipe.data.classes
     if request.labels == "balanced":
         return balanced_labels(request.count, classes)
-    if request.labels >= classes:
+    chosen = int(request.labels)
+    if chosen >= classes:
         raise BadInput(
             f"labels={request.labels}: the model of {request.checkpoint} knows {classes} classes; "
             f"expected balanced or a number from 0 to {classes - 1}"
         )
-    return torch.full((request.count,), request.labels)
+    return torch.full((request.count,), chosen)
 
 
 def _device(wanted: str) -> str:

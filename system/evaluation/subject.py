@@ -35,11 +35,13 @@ def find_checkpoint(url: str) -> str:
     """
     if storage.exists(storage.join(url, "state.json")):
         return url
-    found = CheckpointStore(storage.join(url, "checkpoints")).latest()
+    store = CheckpointStore(storage.join(url, "checkpoints"))
+    found = store.latest()
     if found is None:
+        reasons = "".join(f"; {one.checkpoint.url}: {one.reason}" for one in store.passed_over)
         raise CheckpointError(
-            f"checkpoint={url}: found no committed checkpoint there; expected a run's folder (with "
-            "checkpoints/ in it) or a checkpoint's own folder (with state.json). Has the run "
+            f"checkpoint={url}: found no committed checkpoint there{reasons}; expected a run's folder "
+            "(with checkpoints/ in it) or a checkpoint's own folder (with state.json). Has the run "
             "committed one yet?"
         )
     return found.url

@@ -1,33 +1,108 @@
-"""The real digits, cut into a training and a held-out part, and the detector trained on them."""
+"""Real digits, the detector trained on them, and a committed checkpoint of a very small model."""
 
-import numpy as np
+import json
+from pathlib import Path
+
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from safetensors.torch import save_file
 
+from data_pipeline.manifest import read_manifest
+from data_pipeline.pack import PackRecipe
+from data_pipeline.pack import pack
+from data_pipeline.reader import read_split
+from system.engine.checkpoints import name_of
+from system.engine.checkpoints import upload
 from system.evaluation.detectors import DigitsDetector
 from system.evaluation.detectors import Labelled
 from system.evaluation.detectors import digits_detector
+from system.evaluation.evaluator import detectors_folder
+from system.evaluation.measures.bench import Bench
+from system.evaluation.subject import Subject
+from system.evaluation.subject import assemble_subject
+from system.foundation import streams
+from system.foundation.config import resolve
+from system.foundation.recipe import Recipe
+from system.objectives.joint import JointModel
 
-
-def digits(part: slice) -> Labelled:
-    bunch = load_digits()
-    order = np.random.default_rng(0).permutation(len(bunch.target))[part]
-    image = np.round(bunch.images[order] * (255 / 16)).astype(np.uint8)
-    return Labelled(torch.from_numpy(image)[:, None], torch.from_numpy(bunch.target[order]))
+ROOT = Path(__file__).parents[3]
+IMAGES_SEEN = 2560
+TINY = (
+    "autoencoder.width=8",
+    "autoencoder.latent_channels=2",
+    "flow.width=16",
+    "flow.depths=[1, 1]",
+    "flow.head_width=8",
+    "evaluation.density_samples=2",
+)
 
 
 @pytest.fixture(scope="session")
-def train() -> Labelled:
-    return digits(slice(360, None))
+def root(tmp_path_factory) -> Path:
+    """The folder of all runs: the detector is trained once for them."""
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="session")
-def held_out() -> Labelled:
-    return digits(slice(0, 360))
+def recipe(root) -> Recipe:
+    shards = root.parent / "evaluation-shards"
+    pack(resolve(ROOT / "configs/pack_digits.yaml", [f"out={shards}"], PackRecipe).recipe)
+    settings = [f"data.shards={shards}", f"run.root={root}", *TINY]
+    return resolve(ROOT / "configs/simflow_digits.yaml", settings).recipe
 
 
 @pytest.fixture(scope="session")
-def detector(train, tmp_path_factory) -> DigitsDetector:
-    folder = tmp_path_factory.mktemp("detectors")
-    return digits_detector(train, classes=10, data_digest="real", folder=str(folder))
+def train(recipe) -> Labelled:
+    split = read_split(read_manifest(recipe.data.shards).split("train"), recipe.data)
+    return Labelled(split.image, split.label)
+
+
+@pytest.fixture(scope="session")
+def held_out(recipe) -> Labelled:
+    split = read_split(read_manifest(recipe.data.shards).split("held_out"), recipe.data)
+    return Labelled(split.image, split.label)
+
+
+@pytest.fixture(scope="session")
+def detector(recipe, train, root) -> DigitsDetector:
+    digest = read_manifest(recipe.data.shards).digest
+    return digits_detector(
+        train, classes=10, data_digest=digest, folder=detectors_folder(str(root / "any"))
+    )
+
+
+def random_weights(recipe: Recipe) -> dict[str, torch.Tensor]:
+    """Weights that differ from class to class and from place to place: nothing is left at zero."""
+    weights = JointModel(recipe).state_dict()
+    for place, name in enumerate(sorted(weights)):
+        draw = streams.normal(0, "test/weights", [place], tuple(weights[name].shape))[0]
+        weights[name] = 0.1 * draw + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    return weights
+
+
+@pytest.fixture(scope="session")
+def subject(recipe) -> Subject:
+    return assemble_subject(recipe, random_weights(recipe), IMAGES_SEEN)
+
+
+@pytest.fixture(scope="session")
+def bench(recipe, subject, detector, train, held_out) -> Bench:
+    few = Labelled(held_out.image[:60], held_out.label[:60])
+    return Bench(subject, recipe.evaluation, detector, train, few, "digest")
+
+
+@pytest.fixture
+def commit(root, tmp_path):
+    """Commits a checkpoint of a recipe with random weights, and returns its url."""
+
+    def write(recipe: Recipe, weights: dict[str, torch.Tensor] | None = None) -> str:
+        folder = tmp_path / "local"
+        folder.mkdir(exist_ok=True)
+        save_file(weights or random_weights(recipe), folder / "averaged.safetensors")
+        state = {"images_seen": IMAGES_SEEN, "recipe": recipe.model_dump(mode="json")}
+        (folder / "state.json").write_text(json.dumps(state))
+        url = root / tmp_path.name / "checkpoints" / name_of(IMAGES_SEEN, 1)
+        upload(folder, str(url), 0, 1)
+        return str(url)
+
+    return write
