@@ -15,7 +15,9 @@ from system.layers.convolution import group_norm
 def middle(channels: int, *, attention: bool) -> nn.Sequential:
     """The blocks at the lowest resolution, shared in shape by encoder and decoder."""
     inner = [SpatialAttention(channels)] if attention else []
-    return nn.Sequential(ResidualBlock(channels, channels), *inner, ResidualBlock(channels, channels))
+    return nn.Sequential(
+        ResidualBlock(channels, channels), *inner, ResidualBlock(channels, channels)
+    )
 
 
 class Encoder(nn.Module):

@@ -23,7 +23,9 @@ from system.foundation import recipe
 from system.layers.embedding import Rotary
 from system.layers.transformer import Transformer
 
-SOFTPLUS_OF_ONE = math.log(math.e - 1)  # softplus of this is one: a raw scale of zero changes nothing
+SOFTPLUS_OF_ONE = math.log(
+    math.e - 1
+)  # softplus of this is one: a raw scale of zero changes nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,5 @@ class Transformer(nn.Module):
     def empty_caches(self, hidden: Float[Tensor, "B 1 E"], tokens: int) -> list[Cache]:
         """Room for `tokens` tokens in every layer."""
         return [
-            Cache.empty(len(hidden), layer.attention.heads, tokens, hidden)
-            for layer in self.layers
+            Cache.empty(len(hidden), layer.attention.heads, tokens, hidden) for layer in self.layers
         ]

@@ -8,9 +8,7 @@ from torch import Tensor
 from system.foundation.nouns import Posterior
 
 
-def nats_per_dim(
-    log_prob: Float[Tensor, "B"], dims: int
-) -> Float[Tensor, "B"]:
+def nats_per_dim(log_prob: Float[Tensor, "B"], dims: int) -> Float[Tensor, "B"]:
     """Negative log-likelihood per dimension; the one place where nats are divided."""
     return -log_prob / dims
 

@@ -32,7 +32,9 @@ class PerceptualLoss(nn.Module):
                 "weights, vgg16-397923af.pth (528 MB). Download it, or set "
                 "objective.perceptual.kind=none"
             )
-        weights = torch.load(io.BytesIO(read_bytes(trunk_url)), weights_only=True, map_location="cpu")
+        weights = torch.load(
+            io.BytesIO(read_bytes(trunk_url)), weights_only=True, map_location="cpu"
+        )
         self.distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
         _fill_trunk(self.distance.net, weights, trunk_url)
         self.requires_grad_(False).eval()
@@ -48,7 +50,9 @@ class PerceptualLoss(nn.Module):
 def _fill_trunk(trunk: nn.Module, weights: dict[str, Tensor], url: str) -> None:
     """Put torchvision's `features.N` weights into the library's slices, which keep the numbers N."""
     wanted = {name: name.split(".", 1)[1] for name in trunk.state_dict()}
-    missing = [f"features.{place}" for place in wanted.values() if f"features.{place}" not in weights]
+    missing = [
+        f"features.{place}" for place in wanted.values() if f"features.{place}" not in weights
+    ]
     if missing:
         raise BadInput(
             f"objective.perceptual.trunk: {url} lacks {', '.join(missing[:3])} "

@@ -1,0 +1,60 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from system.flow.flow import Flow
+from system.foundation import recipe
+
+
+def stir(module: torch.nn.Module, spread: float = 0.1, seed: int = 0) -> torch.nn.Module:
+    """Move every weight, so that what starts at zero (gates, affine heads) does its work."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(spread * noise.to(parameter.dtype))
+    return module
+
+
+@pytest.fixture(name="stir")
+def stir_fixture() -> Callable[..., torch.nn.Module]:
+    """`stir`, for tests that build modules of their own."""
+    return stir
+
+
+@pytest.fixture
+def make_flow() -> Callable[..., Flow]:
+    """Tiny flows in float64 whose every weight is at work."""
+
+    def make(side: int = 2, token_width: int = 3, classes: int = 4, **shape: object) -> Flow:
+        settings = {"width": 16, "depths": (1, 2), "head_width": 8} | shape
+        torch.manual_seed(0)
+        flow = Flow(recipe.Flow(**settings), side=side, token_width=token_width, classes=classes)
+        return stir(flow.double())
+
+    return make
+
+
+@pytest.fixture
+def make_recipe() -> Callable[..., recipe.Recipe]:
+    """Tiny recipes; keyword arguments replace whole sections."""
+
+    def make(**sections: object) -> recipe.Recipe:
+        given = {
+            "run": recipe.Run(
+                name="tiny",
+                total_images=64,
+                global_batch=8,
+                report_every_images=16,
+                checkpoint_every_images=32,
+            ),
+            "data": recipe.Data(shards="-", image_size=8, image_channels=1, classes=4),
+            "autoencoder": recipe.Autoencoder(
+                width=8, multipliers=(1, 2), blocks_per_level=1, latent_channels=3
+            ),
+            "flow": recipe.Flow(width=16, depths=(1, 1), head_width=8),
+        }
+        return recipe.Recipe(**(given | sections))
+
+    return make

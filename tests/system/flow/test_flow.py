@@ -1,0 +1,81 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from system.flow.flow import Flow
+from system.flow.flow import standard_normal_log_prob
+from system.flow.flow import to_latent
+from system.flow.flow import to_tokens
+
+LABEL = torch.tensor([0, 3])
+
+
+def tokens(flow: Flow, batch: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, flow.side**2, flow.token_width)
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("depths", [(1,), (1, 2), (1, 1, 2)])
+def test_log_det_is_the_jacobians(make_flow: Callable[..., Flow], depths: tuple[int, ...]) -> None:
+    flow = make_flow(depths=depths)
+    data, condition = tokens(flow), flow.condition(LABEL)
+    _, log_det = flow(data, condition)
+    for sample in range(2):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda one, s=sample: flow(one[None], condition[s : s + 1])[0].flatten(), data[sample]
+        ).reshape(12, 12)
+        torch.testing.assert_close(
+            torch.linalg.slogdet(jacobian).logabsdet, log_det[sample], rtol=0, atol=1e-10
+        )
+
+
+def test_inverse_undoes_forward(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(side=4, depths=(1, 1, 2))
+    data, condition = tokens(flow), flow.condition(LABEL)
+    noise, _ = flow(data, condition)
+    torch.testing.assert_close(flow.inverse(noise, condition), data, rtol=0, atol=1e-12)
+
+
+def test_inverse_undoes_forward_in_float32(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(side=4, depths=(1, 1, 2)).float()
+    data, condition = tokens(flow).float(), flow.condition(LABEL)
+    noise, _ = flow(data, condition)
+    # Rounding grows over the blocks; the bound is the field's usual one for float32.
+    torch.testing.assert_close(flow.inverse(noise, condition), data, rtol=0, atol=1e-4)
+
+
+def test_density_integrates_to_one(make_flow: Callable[..., Flow]) -> None:
+    """One token of two numbers, summed over a grid that holds all but 1e-6 of the mass."""
+    flow = make_flow(side=1, token_width=2)
+    axis = torch.linspace(-12, 12, 241, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)[:, None]
+    label = torch.zeros(len(grid), dtype=torch.long)
+    density = flow.log_prob(grid, flow.condition(label)).exp()
+    assert density.sum().item() * 0.1**2 == pytest.approx(1, abs=1e-4)
+
+
+def test_the_constants_of_a_gaussians_likelihood_are_kept() -> None:
+    noise = torch.zeros(1, 4, 3, dtype=torch.float64)
+    assert standard_normal_log_prob(noise).item() == pytest.approx(-6 * math.log(2 * math.pi))
+    assert standard_normal_log_prob(noise + 2).item() == pytest.approx(
+        -6 * math.log(2 * math.pi) - 0.5 * 12 * 4
+    )
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_tokens_and_latent_are_the_same_numbers(patch: int) -> None:
+    latent = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+    as_tokens = to_tokens(latent, patch)
+    assert as_tokens.shape == (2, 16 // patch**2, 3 * patch**2)
+    assert torch.equal(to_latent(as_tokens, patch, 4), latent)
+    assert torch.equal(as_tokens[0, 1, 0], latent[0, 0, 0, patch])
+
+
+def test_the_class_changes_the_density(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow()
+    data = tokens(flow)
+    one, other = (flow.log_prob(data, flow.condition(torch.full((2,), c))) for c in (0, 1))
+    assert not torch.isclose(one, other).any()

@@ -1,0 +1,35 @@
+import torch
+
+from system.layers.attention import Cache
+from system.layers.attention import CausalAttention
+from system.layers.attention import attend
+from system.layers.embedding import axial_rotary
+
+ROTARY = axial_rotary(3, 8, 100.0, torch.device("cpu"))
+
+
+def test_a_token_sees_none_after_it() -> None:
+    attention = CausalAttention(16, 8).double()
+    hidden = torch.randn(2, 9, 16, dtype=torch.float64)
+    changed = hidden.clone()
+    changed[:, 5] += 1
+    difference = (attention(changed, ROTARY) - attention(hidden, ROTARY)).abs().amax(dim=(0, 2))
+    assert (difference[:5] == 0).all()
+    assert (difference[5:] > 0).all()
+
+
+def test_step_by_step_equals_all_at_once() -> None:
+    attention = CausalAttention(16, 8).double()
+    hidden = torch.randn(2, 9, 16, dtype=torch.float64)
+    cache = Cache.empty(2, attention.heads, 9, hidden)
+    steps = [
+        attention.step(hidden[:, place : place + 1], ROTARY[place : place + 1], cache, place)
+        for place in range(9)
+    ]
+    torch.testing.assert_close(torch.cat(steps, dim=1), attention(hidden, ROTARY))
+
+
+def test_attention_in_bf16_is_float32_attention_rounded() -> None:
+    heads = torch.randn(3, 2, 2, 9, 8).bfloat16()
+    exact = attend(*heads.double(), causal=True)
+    torch.testing.assert_close(attend(*heads, causal=True).double(), exact, rtol=2**-8, atol=1e-3)
