@@ -106,7 +106,7 @@ class Block(nn.Module):
         return self.token_in(tokens.to(self.token_in.weight.dtype))
 
     def _turn(self, rotary: Rotary) -> Rotary:
-        """Positions in this block's order. A place carries the position of the token it predicts."""
+        """Positions in this block's order: each place has that of the token it predicts."""
         return Rotary(self.ordering(rotary.cos), self.ordering(rotary.sin))
 
     def _affine(self, hidden: Float[Tensor, "R t E"], dtype: torch.dtype) -> Affine:

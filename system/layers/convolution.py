@@ -15,7 +15,7 @@ GROUPS = 32
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group norm with the field's 32 groups, or fewer where the channels are few."""
     groups = GROUPS
-    while channels % groups or channels // groups < 4 and groups > 1:
+    while channels % groups or (channels // groups < 4 and groups > 1):
         groups //= 2
     return nn.GroupNorm(groups, channels, eps=1e-6)
 

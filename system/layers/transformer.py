@@ -66,6 +66,7 @@ class Transformer(nn.Module):
     def __init__(self, width: int, depth: int, head_width: int, *, recompute: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(width, head_width) for _ in range(depth))
+        self.head_width = head_width
         self.recompute = recompute
 
     def forward(
@@ -90,5 +91,6 @@ class Transformer(nn.Module):
     def empty_caches(self, hidden: Float[Tensor, "B 1 E"], tokens: int) -> list[Cache]:
         """Room for `tokens` tokens in every layer."""
         return [
-            Cache.empty(len(hidden), layer.attention.heads, tokens, hidden) for layer in self.layers
+            Cache.empty(len(hidden), hidden.shape[-1] // self.head_width, tokens, hidden)
+            for _ in self.layers
         ]

@@ -43,7 +43,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 h w"]:
         """Logits, float32: positive for real."""
-        return widen(self.layers(image.to(self.layers[0].weight.dtype)))
+        return widen(self.layers(image.to(next(self.parameters()).dtype)))
 
 
 def discriminator_loss(

@@ -28,8 +28,8 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         if not exists(trunk_url):
             raise BadInput(
-                f"objective.perceptual.trunk: no file at {trunk_url}; expected torchvision's VGG-16 "
-                "weights, vgg16-397923af.pth (528 MB). Download it, or set "
+                f"objective.perceptual.trunk: no file at {trunk_url}; expected torchvision's "
+                "VGG-16 weights, vgg16-397923af.pth (528 MB). Download it, or set "
                 "objective.perceptual.kind=none"
             )
         weights = torch.load(
@@ -48,7 +48,7 @@ class PerceptualLoss(nn.Module):
 
 
 def _fill_trunk(trunk: nn.Module, weights: dict[str, Tensor], url: str) -> None:
-    """Put torchvision's `features.N` weights into the library's slices, which keep the numbers N."""
+    """Put torchvision's `features.N` weights into the library's slices, which keep each N."""
     wanted = {name: name.split(".", 1)[1] for name in trunk.state_dict()}
     missing = [
         f"features.{place}" for place in wanted.values() if f"features.{place}" not in weights

@@ -3,13 +3,13 @@
 Every stop-gradient of the joint objective follows from one row of `ROUTES`. The tests print this
 table from measured gradients and compare.
 
-| route            | reconstruction reaches | likelihood reaches | as in                              |
-| ---------------- | ---------------------- | ------------------ | ---------------------------------- |
-| joint            | encoder, decoder       | encoder, flow      | SimFlow, end to end                |
-| detached         | encoder, decoder       | flow               | REPA-E's rule for its prior's loss |
-| frozen_encoder   | decoder                | flow               | STARFlow with a fine-tuned decoder |
-| frozen           | none                   | flow               | STARFlow, latent TARFlow           |
-| autoencoder_only | encoder, decoder       | encoder            | an autoencoder with prior N(0, I)  |
+| route            | reconstruction reaches | likelihood reaches | as in                           |
+| ---------------- | ---------------------- | ------------------ | ------------------------------- |
+| joint            | encoder, decoder       | encoder, flow      | SimFlow, end to end             |
+| detached         | encoder, decoder       | flow               | REPA-E's rule for its prior     |
+| frozen_encoder   | decoder                | flow               | STARFlow, decoder fine-tuned    |
+| frozen           | none                   | flow               | STARFlow, latent TARFlow        |
+| autoencoder_only | encoder, decoder       | encoder            | autoencoder with prior N(0, I)  |
 
 Perceptual and adversarial terms reach what reconstruction reaches.
 """

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import torch
 
 from system.flow.ordering import Ordering
@@ -15,4 +17,4 @@ def test_orderings_alternate_and_the_noise_side_goes_in_raster_order() -> None:
     for blocks in (1, 2, 3, 6):
         directions = [ordering.backwards for ordering in alternating(blocks)]
         assert directions[-1] is False
-        assert all(a != b for a, b in zip(directions, directions[1:], strict=False))
+        assert all(a != b for a, b in pairwise(directions))
