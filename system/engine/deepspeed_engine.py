@@ -30,6 +30,7 @@ from system.foundation.errors import CheckpointError
 from system.foundation.world import World
 
 TAG = "state"  # the folder that DeepSpeed makes inside the one it is given
+CUT = "cut"  # how the saved state was cut
 UNUSABLE = (RuntimeError, KeyError, ValueError, AssertionError, OSError, UnpicklingError)
 
 
@@ -64,6 +65,11 @@ class Engine:
         self._clip = settings.gradient_clip
         self._accumulation = accumulation
         self._backwards = 0  # since the last step
+        self._cut = {
+            "zero_stage": settings.zero_stage,
+            "precision": settings.precision,
+            "workers": world.size,
+        }
         self._root = _Root(module.to(world.device))
         optimiser = AveragingAdamw(
             parameter_groups(module, settings.optimiser.weight_decay), settings.optimiser
@@ -135,7 +141,9 @@ class Engine:
     def save(self, folder: Path) -> None:
         """Write this worker's share of the state into the local `folder`."""
         (folder / TAG).mkdir(parents=True, exist_ok=True)
-        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
+        self._engine.save_checkpoint(
+            str(folder), tag=TAG, client_state={CUT: self._cut}, save_latest=False
+        )
         for script in folder.glob("*.py"):
             script.unlink()  # DeepSpeed's conversion scripts: a checkpoint holds no programs
 
@@ -147,13 +155,16 @@ class Engine:
         """
         try:
             with process_group.quiet(), loading_only_tensors():
-                found, _ = self._engine.load_checkpoint(
+                found, client_state = self._engine.load_checkpoint(
                     str(folder), tag=TAG, load_lr_scheduler_states=False
                 )
         except UNUSABLE as error:
-            raise CheckpointError(_unusable(folder, str(error).strip())) from error
+            raise CheckpointError(_unusable(folder, str(error).strip() or repr(error))) from error
         if found is None:
             raise CheckpointError(_unusable(folder, "DeepSpeed finds no checkpoint there"))
+        saved = client_state.get(CUT)
+        if saved != self._cut:
+            raise CheckpointError(_unusable(folder, f"found {saved}, expected {self._cut}"))
 
     def close(self) -> None:
         """Let go of the module and of DeepSpeed's hooks."""

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import redirect_stdout
@@ -35,6 +36,8 @@ def join(world: World) -> None:
     # This op serves inference alone, and loading it means compiling it: half a minute, a compiler,
     # and workers that race for one build folder.
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
+    # DeepSpeed calls collectives by names that newer versions of torch are about to drop.
+    warnings.filterwarnings("ignore", message="`torch.distributed", category=FutureWarning)
     if not dist.is_initialized():
         _found(world)
     if dist.get_world_size() != world.size or dist.get_rank() != world.rank:

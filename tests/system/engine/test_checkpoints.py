@@ -1,0 +1,217 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from system.engine import checkpoints
+from system.engine.checkpoints import CheckpointStore
+from system.engine.checkpoints import flaw
+from system.engine.checkpoints import name_of
+from system.engine.checkpoints import read_averaged
+from system.engine.checkpoints import read_state
+from system.engine.checkpoints import upload
+from system.foundation.errors import CheckpointError
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path) -> CheckpointStore:
+    """An empty store: on disk, and where there are only whole objects."""
+    if request.param == "local":
+        return CheckpointStore(str(tmp_path / "checkpoints"))
+    return CheckpointStore(f"memory://{tmp_path.name}-{id(request)}/checkpoints")
+
+
+@pytest.fixture
+def commit(store, make_checkpoint) -> Callable[..., checkpoints.Checkpoint]:
+    """Commit a checkpoint of two workers into the store."""
+
+    def make(images_seen: int, attempt: int = 1, workers: int = 2) -> checkpoints.Checkpoint:
+        place = store.place(images_seen, attempt)
+        for rank in range(workers):
+            content = {f"rank{rank}.pt": bytes([rank]) * 100, "empty.pt": b""}
+            folder = make_checkpoint(f"{images_seen}-{attempt}-{rank}", **content)
+            upload(folder, place.url, rank, workers)
+        return place
+
+    return make
+
+
+def break_file(url: str, change: Callable[[bytes], bytes] | None) -> None:
+    content = checkpoints.storage.read_bytes(url)
+    checkpoints.storage.remove(url)
+    if change is not None:
+        checkpoints.storage.write_bytes(url, change(content))
+
+
+def test_an_empty_store_has_no_latest(store) -> None:
+    assert store.latest() is None
+    assert store.all() == []
+
+
+def test_latest_is_the_newest_by_images_then_attempt(store, commit) -> None:
+    made = [commit(64, 1), commit(128, 1), commit(128, 10), commit(128, 9)]
+    assert store.latest() == made[2]
+    assert store.all() == [made[0], made[1], made[3], made[2]]
+    assert store.passed_over == []
+    assert made[2].url.endswith("/000000000128-10")
+
+
+def test_a_checkpoint_without_all_markers_is_passed_over(store, commit, make_checkpoint) -> None:
+    whole = commit(64)
+    torn = store.place(128, 1)
+    upload(make_checkpoint("torn", **{"rank0.pt": b"0"}), torn.url, 0, 2)
+    assert store.latest() == whole
+    assert store.latest(verify=False) == whole
+    assert store.all() == [whole]
+    (passed,) = store.passed_over
+    assert passed.checkpoint == torn
+    assert "markers of workers [1]" in passed.reason
+
+
+def test_files_without_any_marker_are_passed_over(store, commit) -> None:
+    whole = commit(64)
+    checkpoints.storage.write_bytes(f"{store.place(128, 1).url}/engine/rank0.pt", b"half")
+    assert store.latest() == whole
+    assert "no worker has written its marker" in store.passed_over[0].reason
+
+
+DAMAGES = {
+    "flipped bit": (lambda content: bytes([content[0] ^ 1]) + content[1:], "damaged"),
+    "truncated": (lambda content: content[:-1], "99 bytes, expected 100"),
+    "missing": (None, "missing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_found_and_the_one_before_is_used(store, commit, damage) -> None:
+    change, reason = DAMAGES[damage]
+    older, newest = commit(64), commit(128)
+    break_file(f"{newest.url}/engine/rank1.pt", change)
+    assert store.latest() == older
+    assert reason in store.passed_over[0].reason
+    assert "engine/rank1.pt" in store.passed_over[0].reason
+    assert store.latest(verify=False) == newest
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[1]", b'{"a": 1}', b'{"a": {}}', b'{"../a": {"bytes": 1, "xxh3": ""}}']
+)
+def test_a_damaged_marker_is_found(store, commit, content) -> None:
+    older, newest = commit(64), commit(128)
+    break_file(f"{newest.url}/COMMITTED.1-of-2.json", lambda _: content)
+    assert store.latest() == older
+    assert "is damaged" in store.passed_over[0].reason
+
+
+def test_markers_of_groups_of_two_sizes_do_not_make_one(store, commit, make_checkpoint) -> None:
+    mixed = commit(64)
+    upload(make_checkpoint("third", **{"rank2.pt": b"2"}), mixed.url, 2, 3)
+    assert store.latest() is None
+    assert "groups of [2, 3] workers" in store.passed_over[0].reason
+
+
+def test_a_torn_upload_at_any_file_is_never_taken(store, commit, make_checkpoint) -> None:
+    whole = commit(64)
+    folder = make_checkpoint("cut", **{f"{n}.pt": bytes([n]) * 10 for n in range(4)})
+    torn = store.place(128, 1)
+    for path in sorted(folder.rglob("*.pt")):
+        checkpoints.storage.copy_out(path, f"{torn.url}/engine/{path.name}")
+        assert store.latest() == whole
+    upload(folder, torn.url, 0, 1)
+    assert store.latest() == torn
+
+
+def test_fetch_brings_the_files(store, commit, tmp_path) -> None:
+    place = commit(64)
+    folder = store.fetch(place, tmp_path / "fetched")
+    assert (folder / "engine" / "rank1.pt").read_bytes() == b"\1" * 100
+    assert (folder / "engine" / "empty.pt").read_bytes() == b""
+
+
+def test_a_local_checkpoint_is_used_where_it_lies(tmp_path, make_checkpoint) -> None:
+    store = CheckpointStore(str(tmp_path / "checkpoints"))
+    place = store.place(8, 1)
+    upload(make_checkpoint("one", **{"a.pt": b"a"}), place.url, 0, 1)
+    assert store.fetch(place, tmp_path / "fetched") == Path(place.url)
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_prune_keeps_the_newest_and_what_is_not_committed(store, commit) -> None:
+    made = [commit(n) for n in (8, 16, 24)]
+    checkpoints.storage.write_bytes(f"{store.place(4, 1).url}/engine/rank0.pt", b"uploading")
+    assert store.prune(keep=2) == made[:1]
+    assert store.all() == made[1:]
+    assert not checkpoints.storage.exists(made[0].url)
+    assert checkpoints.storage.exists(store.place(4, 1).url)
+    assert store.prune(keep=5) == []
+
+
+def test_strangers_in_the_folder_are_left_alone(store, commit) -> None:
+    whole = commit(64)
+    checkpoints.storage.write_bytes(f"{store.url}/notes.txt", b"mine")
+    checkpoints.storage.write_bytes(f"{store.url}/000000000128-1.old/a", b"")
+    assert store.latest() == whole
+    assert store.passed_over == []
+
+
+def test_names_sort_by_age() -> None:
+    assert name_of(25600, 3) == "000000025600-3"
+
+
+@pytest.fixture
+def averaged_url(tmp_path, make_recipe) -> str:
+    """A committed checkpoint with averaged weights and a state."""
+    folder = tmp_path / "local"
+    folder.mkdir()
+    weights = {"flow.weight": torch.arange(3.0)}
+    safetensors.torch.save_file(weights, folder / checkpoints.AVERAGED)
+    state = {"images_seen": 640, "recipe": make_recipe().model_dump(mode="json")}
+    (folder / checkpoints.STATE).write_text(json.dumps(state))
+    url = str(tmp_path / "checkpoints" / name_of(640, 1))
+    upload(folder, url, 0, 1)
+    return url
+
+
+def test_averaged_weights_come_with_their_recipe(averaged_url, make_recipe) -> None:
+    recipe, weights, images_seen = read_averaged(averaged_url)
+    assert recipe == make_recipe()
+    assert weights["flow.weight"].tolist() == [0, 1, 2]
+    assert images_seen == 640
+
+
+def test_no_averaged_weights_where_there_is_nothing(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        read_averaged(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (checkpoints.AVERAGED, lambda c: c[:-1] + b"?", "digest"),
+        (checkpoints.STATE, None, "missing"),
+        ("COMMITTED.0-of-1.json", None, "not committed"),
+        ("COMMITTED.0-of-1.json", lambda _: b"{}", "in no commit marker"),
+    ],
+)
+def test_damaged_averaged_weights_are_refused(averaged_url, file, change, message) -> None:
+    break_file(f"{averaged_url}/{file}", change)
+    with pytest.raises(CheckpointError, match=message):
+        read_averaged(averaged_url)
+
+
+@pytest.mark.parametrize("content", [b"not json", b"[1]"])
+def test_a_state_that_cannot_be_read_is_named(tmp_path, content) -> None:
+    (tmp_path / checkpoints.STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        read_state(str(tmp_path))
+
+
+def test_flaw_is_none_for_a_whole_one(averaged_url) -> None:
+    assert flaw(averaged_url) is None
+
+
+def test_a_store_that_cannot_list_its_folders_before_they_hold_something(store) -> None:
+    assert flaw(store.place(1, 1).url) == "not committed: no worker has written its marker"
