@@ -1,4 +1,4 @@
-"""Float32 without shortcuts, on a given number of threads: numbers must not depend on the machine."""
+"""Float32 without shortcuts, on a given number of threads, so that numbers can be compared."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

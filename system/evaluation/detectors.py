@@ -1,8 +1,8 @@
 """Frozen networks that look at images for a metric: here the one for handwritten digits.
 
-It is a small convolutional classifier trained on the real training split alone, by a fixed rule: the
-same data give the same weights (to rounding, across versions of torch), so that nothing has to be
-downloaded. Its penultimate layer gives the features of the Frechet distance, its logits judge
+It is a small convolutional classifier trained on the real training split alone, by a fixed rule:
+the same data give the same weights (to rounding, across versions of torch), so that nothing has to
+be downloaded. Its penultimate layer gives the features of the Frechet distance, its logits judge
 whether a drawn digit is the digit that was asked for. It is trained once and kept beside the runs.
 """
 
@@ -185,8 +185,8 @@ def _fill(network: nn.Module, content: bytes, url: str) -> None:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as problem:
         raise DataError(
-            f"{url}: found a damaged detector ({type(problem).__name__}: {problem}); expected the "
-            "weights that an earlier evaluation stored. Delete the file: the next one trains it anew"
+            f"{url}: found a damaged detector ({type(problem).__name__}: {problem}); expected "
+            "weights that an earlier evaluation stored. Delete it: the next one trains it anew"
         ) from problem
 
 

@@ -39,16 +39,13 @@ def draw(
     they are never drawn again silently.
     """
     assert len(index) == len(label), f"{len(index)} indices for {len(label)} labels"
-    parts = [
-        _draw_batch(subject, drawing, list(index[start : start + batch]), label[start : start + batch])
-        for start in range(0, len(index), batch)
-    ]
-    return torch.cat(parts)
+    cuts = [slice(start, start + batch) for start in range(0, len(index), batch)]
+    return torch.cat([_draw_batch(subject, drawing, index[cut], label[cut]) for cut in cuts])
 
 
 @torch.no_grad()
 def _draw_batch(
-    subject: Subject, drawing: Drawing, index: list[int], label: Int[Tensor, "B"]
+    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"]
 ) -> UInt8[Tensor, "B C H W"]:
     recipe, model = subject.recipe, subject.model
     shape = (recipe.tokens, recipe.token_width)
@@ -67,8 +64,8 @@ def to_uint8(image: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
     broken = int((~torch.isfinite(image)).flatten(1).any(dim=1).sum())
     if broken:
         raise NumericsError(
-            f"found {broken} of {len(image)} images with pixels that are not finite; expected none. "
-            "The weights have diverged: look at the run's losses and skipped updates"
+            f"found {broken} of {len(image)} images with pixels that are not finite; "
+            "expected none. The weights have diverged: see the run's losses and skipped updates"
         )
     return ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 

@@ -53,9 +53,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure one checkpoint, write the record and the grid into the run's folder `output`.
 
-    `recipe` says where the data are and how to evaluate, in place of the checkpoint's own; the model
-    is always the checkpoint's. Returns each number by name. Raises BadInput where the recipe asks
-    for no evaluation, DataError for shards of other data, CheckpointError for a damaged checkpoint.
+    `recipe` says where the data are and how to evaluate, in place of the checkpoint's own; the
+    model is always the checkpoint's. Returns each number by name. Raises BadInput where the recipe
+    asks for no evaluation, DataError for shards of other data, CheckpointError for a damaged
+    checkpoint.
     """
     seconds: dict[str, float] = {}
     with exact_arithmetic(threads):
@@ -136,11 +137,10 @@ def _classifier_accuracy(bench: Bench) -> Measurement:
 
 
 def _write_grid(bench: Bench, output: str) -> None:
-    """A row per class (of the first ten), with the noise of the same indices at every checkpoint."""
+    """A row per class (of the first ten), with the same noise at every checkpoint."""
     settings = bench.settings
-    drawing = Drawing(
+    drawing = Drawing.at(
         labels="balanced",
-        guidance_form="starflow" if settings.guidance else "none",
         guidance=settings.guidance,
         temperature=settings.temperature,
         seed=settings.seed,

@@ -36,6 +36,24 @@ class Drawing(Record):
     temperature: Annotated[float, Field(gt=0)]
     seed: int
 
+    @classmethod
+    def at(
+        cls,
+        *,
+        labels: Literal["train_frequency", "balanced", "fixed"],
+        guidance: float,
+        temperature: float,
+        seed: int,
+    ) -> "Drawing":
+        """Drawing as our sampler does it: guided by STARFlow's form, or not at all at weight 0."""
+        return cls(
+            labels=labels,
+            guidance_form="starflow" if guidance else "none",
+            guidance=guidance,
+            temperature=temperature,
+            seed=seed,
+        )
+
 
 class Latents(Record):
     """Which latents of an image were used: its posterior's mean (0 draws), or draws from it."""

@@ -80,9 +80,8 @@ def sample_to_folder(request: Sampling) -> list[str]:
     """Draw and write `samples.png` and `samples.npz`; their urls. Raises BadInput."""
     subject = read_subject(find_checkpoint(request.checkpoint), _device(request.device))
     label = _labels(request, subject)
-    drawing = Drawing(
+    drawing = Drawing.at(
         labels="balanced" if request.labels == "balanced" else "fixed",
-        guidance_form="starflow" if request.guidance else "none",
         guidance=request.guidance,
         temperature=request.temperature,
         seed=request.seed,
@@ -106,8 +105,8 @@ def evaluate_to_table(request: Scoring) -> str:
     changes = request.model_dump(include={"guidance", "temperature", "seed"}, exclude_none=True)
     if changes and request.out is None:
         raise BadInput(
-            f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that differ "
-            "from the run's, so that the run's own record stays as it is"
+            f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that "
+            "differ from the run's, so that the run's own record stays as it is"
         )
     recipe = read_subject(checkpoint).recipe
     settings = recipe.evaluation
@@ -135,8 +134,8 @@ def run_folder_of(checkpoint_url: str) -> str:
     run, _, rest = checkpoint_url.rstrip("/").rpartition("/checkpoints/")
     if not run or "/" in rest:
         raise BadInput(
-            f"checkpoint={checkpoint_url} does not lie in a run's checkpoints/; expected out=FOLDER "
-            "for the record of a checkpoint that was moved"
+            f"checkpoint={checkpoint_url} does not lie in a run's checkpoints/; expected "
+            "out=FOLDER for the record of a checkpoint that was moved"
         )
     return run
 

@@ -1,9 +1,9 @@
 """Scores of sets of images: the Frechet distance with its error bar, PSNR, accuracy.
 
 The distance between N(m1, S1) and N(m2, S2) is |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2).
-The matrix square root is never formed. With S1 = L L^T the last trace is the sum of the square roots
-of the eigenvalues of L^T S2 L, which is symmetric; with factors of both it is the sum of the singular
-values of L1^T L2, which stays exact when there are fewer samples than features.
+The matrix square root is never formed. With S1 = L L^T the last trace is the sum of the square
+roots of the eigenvalues of L^T S2 L, which is symmetric; with factors of both it is the sum of the
+singular values of L1^T L2, which stays exact when there are fewer samples than features.
 
 Source: Heusel et al. 2017, arXiv 1706.08500; the error bar is the delete-one-group jackknife.
 """
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from jaxtyping import Float
 from jaxtyping import Float64
 from jaxtyping import Int
@@ -38,7 +37,8 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
     """The Frechet distance between two sets, from their moments, in squared feature units.
 
     Rank-deficient covariances (fewer samples than features) cost half of the digits; there,
-    `frechet_distance_of` is exact. Raises NumericsError if an eigenvalue is negative beyond rounding.
+    `frechet_distance_of` is exact. Raises NumericsError if an eigenvalue is negative by more than
+    rounding.
     """
     cov_1, cov_2 = first.covariance, second.covariance
     values, vectors = torch.linalg.eigh(cov_1)
@@ -59,7 +59,7 @@ def frechet_distance_of(first: Float[Tensor, "N F"], second: Float[Tensor, "M F"
 
 
 def jackknife(value: float, without: Sequence[float]) -> Estimate:
-    """Standard error and first-order bias correction from the values with one group left out each."""
+    """Standard error and bias correction from the values with one group left out each."""
     groups = len(without)
     assert groups > 1, "the jackknife needs at least two groups"
     left_out = torch.tensor(without, dtype=torch.float64)
@@ -84,8 +84,7 @@ def peak_signal_to_noise(
 
 def accuracy(logits: Float[Tensor, "B K"], label: Int[Tensor, "B"]) -> float:
     """Share of samples whose largest logit is their label's, in [0, 1]."""
-    hit: Bool[Tensor, "B"] = logits.argmax(dim=1) == label
-    return hit.double().mean().item()
+    return (logits.argmax(dim=1) == label).double().mean().item()
 
 
 def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor) -> float:
@@ -95,13 +94,13 @@ def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor
 
 
 def _roots(eigenvalues: Float64[Tensor, "F"]) -> Float64[Tensor, "F"]:
-    """Square roots of a covariance's eigenvalues, those just below zero by rounding taken as zero."""
+    """Square roots of a covariance's eigenvalues; those below zero by rounding count as zero."""
     total = eigenvalues.clamp_min(0).sum()
     lowest = eigenvalues.min()
     if lowest < LOWEST_RELATIVE_EIGENVALUE * total:
         raise NumericsError(
-            f"found the eigenvalue {lowest.item():.3g} in a covariance of trace {total.item():.3g}; "
-            "expected none below zero beyond rounding. The moments given are no covariance"
+            f"found the eigenvalue {lowest.item():.3g} in a covariance of trace {total.item():.3g}"
+            "; expected none below zero beyond rounding. The moments given are no covariance"
         )
     return eigenvalues.clamp_min(0).sqrt()
 

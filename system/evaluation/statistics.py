@@ -37,8 +37,8 @@ class FeatureStatistics:
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
         if bad:
             raise NumericsError(
-                f"found {bad} of {len(features)} feature vectors that are not finite; expected none. "
-                "The images they come from are damaged or the detector's weights are"
+                f"found {bad} of {len(features)} feature vectors that are not finite; expected "
+                "none. The images they come from are damaged or the detector's weights are"
             )
         features = features.detach().to("cpu", torch.float64)
         width = features.shape[1]
@@ -64,14 +64,16 @@ class FeatureStatistics:
 
     @property
     def covariance(self) -> Float64[Tensor, "F F"]:
-        """The unbiased covariance (denominator count - 1). Raises NumericsError below two samples."""
+        """The unbiased covariance (denominator count - 1). Raises NumericsError below 2 samples."""
         if self.count < 2:
-            raise NumericsError(f"found {self.count} feature vectors; a covariance needs at least 2")
+            raise NumericsError(
+                f"found {self.count} feature vectors; a covariance needs at least 2"
+            )
         return self.scatter / (self.count - 1)
 
 
 def merge_in_order(parts: Mapping[int, FeatureStatistics]) -> FeatureStatistics:
-    """All units as one, merged by ascending unit index: bitwise the same for any order of arrival."""
+    """All units as one, merged by ascending index: the same bits for any order of arrival."""
     assert parts, "there is nothing to merge"
     first, *rest = sorted(parts)
     total = parts[first]

@@ -20,7 +20,7 @@ class Subject:
     recipe: Recipe
     model: JointModel
     images_seen: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device
 
     @property
     def has_flow(self) -> bool:
@@ -29,7 +29,7 @@ class Subject:
 
 
 def find_checkpoint(url: str) -> str:
-    """The checkpoint folder that `url` means: itself, or the newest committed one of a run's folder.
+    """The checkpoint that `url` means: itself, or the newest committed one of a run's folder.
 
     Raises CheckpointError where `url` is neither.
     """
@@ -40,15 +40,15 @@ def find_checkpoint(url: str) -> str:
     if found is None:
         reasons = "".join(f"; {one.checkpoint.url}: {one.reason}" for one in store.passed_over)
         raise CheckpointError(
-            f"checkpoint={url}: found no committed checkpoint there{reasons}; expected a run's folder "
-            "(with checkpoints/ in it) or a checkpoint's own folder (with state.json). Has the run "
-            "committed one yet?"
+            f"checkpoint={url}: found no committed checkpoint there{reasons}; expected a run's "
+            "folder (with checkpoints/ in it) or a checkpoint's own folder (with state.json). "
+            "Has the run committed one yet?"
         )
     return found.url
 
 
 def read_subject(checkpoint_url: str, device: str = "cpu") -> Subject:
-    """The averaged weights of one checkpoint as a model. Raises CheckpointError if they do not fit."""
+    """A checkpoint's averaged weights as a model. Raises CheckpointError if they do not fit."""
     recipe, weights, images_seen = read_averaged(checkpoint_url)
     return assemble_subject(recipe, weights, images_seen, device=device)
 
@@ -56,7 +56,7 @@ def read_subject(checkpoint_url: str, device: str = "cpu") -> Subject:
 def assemble_subject(
     recipe: Recipe, weights: dict[str, Tensor], images_seen: int, *, device: str = "cpu"
 ) -> Subject:
-    """The recipe's model with these weights. Raises CheckpointError where names or shapes differ."""
+    """The recipe's model with these weights. Raises CheckpointError if names or shapes differ."""
     with torch.device("meta"):
         model = JointModel(recipe)
     model.to_empty(device=device)

@@ -42,9 +42,7 @@ class Bench:
             compute_dtype="float32",
             moments_dtype="float64" if metric == "frechet_distance" else None,
             rounding="half_to_even",
-            detector=Detector(
-                name=self.detector.name, digest=self.detector.digest, resize="none"
-            ),
+            detector=Detector(name=self.detector.name, digest=self.detector.digest, resize="none"),
             drawing=drawing,
             latents=latents,
         )

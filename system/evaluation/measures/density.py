@@ -2,8 +2,8 @@
 
 `bits_per_dim` is the cross-entropy E[-log2 p(z | class)] / dims of held-out latents z ~ q(z | x)
 under the flow, given the true class: a code length of the latent, of which the posterior's own
-noise is a part that no flow can save. It is no likelihood of pixels: it bounds
-the entropy of the latents from above, and its scale moves with the encoder's.
+noise is a part that no flow can save. It is no likelihood of pixels: it bounds the entropy of the
+latents from above, and moves with the scale that the encoder chooses.
 
 `rate_bits_per_dim` takes that noise out: E[log2 q(z | x) - log2 p(z | class)] / dims, the rate of
 the evidence bound  -log p(x | class) <= E[-log p(x | z)] + rate.  It bounds from above what the
@@ -38,18 +38,18 @@ from system.objectives.likelihood import entropy_per_dim
 
 
 def density(bench: Bench) -> list[Measurement]:
-    """Held-out bits per dimension and rate; accuracy of the exact and the one-gradient classifier."""
-    draws = bench.settings.density_samples
+    """Held-out bits per dimension and rate; accuracy of the exact and one-gradient classifiers."""
+    flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
     bayes, gradient, entropy = [], [], 0.0
     for index, posterior in held_out_posteriors(bench):
-        flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
-        exact = once = 0
-        for draw in range(draws):
-            tokens = to_tokens(posterior.sample(latent_noise(bench, index, draw)), patch)
-            exact = exact + bayes_logits(flow, tokens) / draws
-            once = once + gradient_logits(flow, tokens) / draws
-        bayes.append(exact)
-        gradient.append(once)
+        draws = [
+            to_tokens(posterior.sample(latent_noise(bench, index, draw)), patch)
+            for draw in range(bench.settings.density_samples)
+        ]
+        bayes.append(torch.stack([bayes_logits(flow, tokens) for tokens in draws]).mean(dim=0))
+        gradient.append(
+            torch.stack([gradient_logits(flow, tokens) for tokens in draws]).mean(dim=0)
+        )
         entropy += entropy_per_dim(posterior).item() * len(index) / len(bench.held_out.label)
     return _measurements(bench, torch.cat(bayes).cpu(), torch.cat(gradient).cpu(), entropy)
 

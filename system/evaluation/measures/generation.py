@@ -86,9 +86,8 @@ def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
 
 def _at_guidance(bench: Bench, halves: Halves, guidance: float, suffix: str) -> list[Measurement]:
     settings = bench.settings
-    drawing = Drawing(
+    drawing = Drawing.at(
         labels="train_frequency",
-        guidance_form="starflow" if guidance else "none",
         guidance=guidance,
         temperature=settings.temperature,
         seed=settings.seed,

@@ -58,7 +58,7 @@ def test_a_damaged_file_is_named(train, tmp_path):
     obtain(train, tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"damaged detector.*Delete the file"):
+    with pytest.raises(DataError, match=r"damaged detector.*Delete it"):
         obtain(train, tmp_path)
 
 

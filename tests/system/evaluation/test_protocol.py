@@ -71,9 +71,7 @@ def test_the_record_holds_every_number_with_its_protocol(tmp_path):
         checkpoint="runs/a/checkpoints/000000001280-0",
         preset="digits",
         measurements=(
-            Measurement(
-                name="evaluation/gfid", value=2.5, standard_error=0.25, protocol=PROTOCOL
-            ),
+            Measurement(name="evaluation/gfid", value=2.5, standard_error=0.25, protocol=PROTOCOL),
         ),
         seconds={"generation": 3.0, "density": 4.0},
     )

@@ -39,7 +39,8 @@ def test_identity_with_shifted_mean_at_full_width():
 
 
 def test_isotropic_and_diagonal():
-    assert frechet_distance(moments(4 * torch.eye(5)), moments(9 * torch.eye(5))) == pytest.approx(5)
+    value = frechet_distance(moments(4 * torch.eye(5)), moments(9 * torch.eye(5)))
+    assert value == pytest.approx(5)
     left, right = torch.tensor([1.0, 4, 9]), torch.tensor([4.0, 4, 1])
     shift = torch.tensor([1.0, -1, 2])
     expected = (left.sqrt() - right.sqrt()).square().sum() + shift.square().sum()

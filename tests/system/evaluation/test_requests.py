@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+
+from system.evaluation.requests import Sampling
+from system.evaluation.requests import Scoring
+from system.evaluation.requests import evaluate_to_table
+from system.evaluation.requests import run_folder_of
+from system.evaluation.requests import sample_to_folder
+from system.foundation.errors import BadInput
+from system.foundation.recipe import NoEvaluation
+
+
+def test_samples_are_the_same_for_any_batch(commit, recipe, tmp_path):
+    run = commit(recipe).rpartition("/checkpoints/")[0]
+    drawn = []
+    for batch in (4, 64):
+        out = tmp_path / str(batch)
+        request = Sampling(checkpoint=run, out=str(out), count=23, batch=batch)
+        assert sample_to_folder(request) == [f"{out}/samples.png", f"{out}/samples.npz"]
+        drawn.append(np.load(out / "samples.npz"))
+    first, second = drawn
+    assert first["arr_0"].shape == (23, 8, 8, 3)
+    assert first["arr_1"].tolist() == [i % 10 for i in range(23)]
+    assert np.abs(first["arr_0"].astype(int) - second["arr_0"].astype(int)).max() <= 1
+
+
+def test_one_class(commit, recipe, tmp_path):
+    sample_to_folder(
+        Sampling(checkpoint=commit(recipe), out=str(tmp_path), count=4, labels="3", guidance=0)
+    )
+    assert np.load(tmp_path / "samples.npz")["arr_1"].tolist() == [3, 3, 3, 3]
+
+
+def test_a_class_the_model_does_not_know(commit, recipe, tmp_path):
+    with pytest.raises(BadInput, match="from 0 to 9"):
+        sample_to_folder(Sampling(checkpoint=commit(recipe), out=str(tmp_path / "x"), labels="10"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_gpu_that_is_not_there(commit, recipe, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BadInput, match="device=cpu"):
+        sample_to_folder(Sampling(checkpoint=commit(recipe), device="cuda"))
+
+
+@pytest.mark.usefixtures("detector")
+def test_settings_of_ones_own_go_to_a_folder_of_ones_own(commit, recipe, root, tmp_path):
+    url = commit(recipe.model_copy(update={"evaluation": NoEvaluation()}))
+    run = root / tmp_path.name
+    with pytest.raises(BadInput, match="out=FOLDER"):
+        evaluate_to_table(Scoring(checkpoint=str(run), guidance=2.0))
+    out = root / f"{tmp_path.name}-guided"
+    table = evaluate_to_table(
+        Scoring(checkpoint=str(run), guidance=2.0, out=str(out), shards=recipe.data.shards)
+    )
+    (file,) = (out / "eval").iterdir()
+    written = json.loads(file.read_text())
+    assert written["checkpoint"] == url
+    gfid = written["measurements"]["evaluation/gfid"]
+    assert gfid["protocol"]["drawing"]["guidance"] == 2.0
+    assert f"{gfid['value']:.6g}" in table
+    assert not (run / "eval").exists()
+
+
+def test_a_checkpoint_that_was_moved_needs_a_place_for_its_record():
+    assert run_folder_of("runs/a/checkpoints/000000002560-1/") == "runs/a"
+    with pytest.raises(BadInput, match="out=FOLDER"):
+        run_folder_of("elsewhere/000000002560-1")
