@@ -253,7 +253,10 @@ def _shard_to_json(shard: Shard) -> dict[str, Any]:
 
 
 def _shard_from_json(content: Mapping[str, Any]) -> Shard:
-    shard = Shard(
+    columns = [content[name] for name in ("keys", "labels", "offsets", "lengths", "digests")]
+    if any(len(column) != content["samples"] for column in columns):
+        raise ValueError(f"columns of {content['name']} differ in length")
+    return Shard(
         name=content["name"],
         split=content["split"],
         bytes=content["bytes"],
@@ -264,7 +267,3 @@ def _shard_from_json(content: Mapping[str, Any]) -> Shard:
         lengths=np.asarray(content["lengths"], np.int64),
         digests=np.asarray([int(digest, 16) for digest in content["digests"]], np.uint64),
     )
-    columns = (shard.labels, shard.offsets, shard.lengths, shard.digests)
-    if any(len(column) != content["samples"] for column in (shard.keys, *columns)):
-        raise ValueError(f"columns of {shard.name} differ in length")
-    return shard

@@ -25,7 +25,7 @@ class _Epoch:
     """The shuffled shards of one epoch, and where each window starts among its samples."""
 
     shards: Int64[np.ndarray, "shards"]
-    starts: Int64[np.ndarray, "windows+1"]
+    starts: Int64[np.ndarray, "bounds"]
 
 
 class Order:

@@ -70,7 +70,7 @@ def assert_same(one, other):
     assert torch.equal(one.image, other.image)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_the_cut_never_changes_the_global_batch(digits, digits_data, data):
     settings_ = digits_data(flip=True, window_shards=data.draw(st.integers(1, 20)))
