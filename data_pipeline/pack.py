@@ -98,8 +98,6 @@ def pack(recipe: PackRecipe) -> Packed:
         packer = _Packer(recipe, source, lambda: progress.advance(task))
         written = [packer.write(name, indices) for name, indices in _plan(recipe, source.entries)]
     shards = tuple(shard for shard in written if shard is not None)
-    if not shards:
-        raise DataError(f"{recipe.out}: none of {len(source.entries)} images could be used.")
     manifest = Manifest(
         url=recipe.out,
         shards=shards,

@@ -153,6 +153,14 @@ def test_odd_images_are_handled_on_purpose_and_listed(odd_folder, photo_recipe, 
     assert report["ignored_files"] == ["cat/list.txt"]
 
 
+def test_a_shard_of_nothing_but_bad_images_is_not_written(odd_folder, photo_recipe, tmp_path):
+    source = ImageFolder(url=str(odd_folder))
+    recipe = photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.5, shard_samples=1)
+    manifest = pack(recipe).manifest
+    assert [shard.samples for shard in manifest.shards] == [1] * 13
+    assert read_manifest(str(tmp_path / "out")).digest == manifest.digest
+
+
 def test_a_header_check_looks_no_further(odd_folder, photo_recipe, tmp_path):
     source = ImageFolder(url=str(odd_folder))
     recipe = photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.5, check="header")
@@ -172,7 +180,7 @@ def test_a_source_of_nothing_but_bad_images(tmp_path, photo_recipe):
     (tmp_path / "in" / "cat").mkdir(parents=True)
     (tmp_path / "in" / "cat" / "a.jpg").write_bytes(b"")
     source = ImageFolder(url=str(tmp_path / "in"))
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="1 of 1 images cannot be used"):
         pack(photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.999))
 
 
