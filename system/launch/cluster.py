@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,30 +15,54 @@ import torch
 from system.foundation.errors import ClusterError
 from system.foundation.recipe import Recipe
 from system.launch.command import ROOT
-from system.launch.local_ray import LOOPBACK
 from system.launch.local_ray import local_ray
 from system.launch.preflight import Resources
 
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+CHILD_PATIENCE_S = 30
+
+
+def is_given() -> bool:
+    """Whether there is a cluster to join; Ray says so to every job it runs."""
+    return bool(os.environ.get(ADDRESS_VARIABLE))
+
 
 @contextmanager
-def cluster(recipe: Recipe) -> Iterator[Resources]:
-    """Connect to the cluster at RAY_ADDRESS (Ray sets it for a submitted job), or start one here.
-
-    Raises ClusterError where a private cluster does not start or the given one does not answer.
-    """
+def joined() -> Iterator[Resources]:
+    """Connect to the cluster at RAY_ADDRESS. Raises ClusterError where it does not answer."""
+    address = os.environ[ADDRESS_VARIABLE]
     logging.getLogger("ray").setLevel(logging.WARNING)
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        with _joined(address):
-            yield _resources()
-        return
-    here = machine()
-    with (
-        local_ray(cpus=private_cpus(recipe, here.cpus), gpus=here.gpus) as private,
-        _environment(private.environment),
-        _joined(private.address, _node_ip_address=LOOPBACK, runtime_env=_tree()),
-    ):
-        yield _resources()
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {ADDRESS_VARIABLE}={address}: {error}. Start one there, "
+            "correct the address, or unset it to use a private Ray on this machine."
+        ) from error
+    try:
+        total = ray.cluster_resources()
+        yield Resources(total.get("CPU", 0), total.get("GPU", 0))
+    finally:
+        ray.shutdown()
+
+
+def run_again_inside(offered: Resources) -> int:
+    """Start a private Ray, and this same program once more as its client; the exit code of that.
+
+    Ray reads what concerns addresses and tokens when it is imported, so the process that starts a
+    private Ray cannot join it.
+    """
+    with local_ray(cpus=offered.cpus, gpus=offered.gpus) as private:
+        known = os.environ.get("PYTHONPATH", "")
+        environment = os.environ | private.environment
+        environment[ADDRESS_VARIABLE] = private.address
+        # Workers import the tree that this runs from, installed or not.
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [known])])
+        child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
+        try:
+            return child.wait()
+        finally:
+            _end(child)
 
 
 def machine() -> Resources:
@@ -44,53 +70,25 @@ def machine() -> Resources:
     return Resources(len(psutil.Process().cpu_affinity()), torch.cuda.device_count())
 
 
-def private_cpus(recipe: Recipe, there: float) -> float:
-    """CPUs that a private Ray offers: all there are, and one more for the evaluation if need be.
+def private_resources(recipe: Recipe, there: Resources) -> Resources:
+    """What a private Ray offers: all there is, and more CPUs for the evaluation if need be.
 
     On a small machine the evaluation shares processors with the workers. The workers themselves
     must fit: where they do not, the count stays as it is and the pre-flight check says so.
     """
     training = recipe.cluster.workers * recipe.cluster.cpus_per_worker
-    if recipe.evaluation.kind == "none" or training > there:
+    if recipe.evaluation.kind == "none" or training > there.cpus:
         return there
-    return max(there, math.ceil(training + recipe.cluster.evaluation_cpus))
+    wanted = math.ceil(training + recipe.cluster.evaluation_cpus)
+    return Resources(max(there.cpus, wanted), there.gpus)
 
 
-def _tree() -> dict[str, dict[str, str]]:
-    """Workers import the tree that the driver runs from, installed or not."""
-    known = os.environ.get("PYTHONPATH", "")
-    return {"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [known])])}}
-
-
-def _resources() -> Resources:
-    total = ray.cluster_resources()
-    return Resources(total.get("CPU", 0), total.get("GPU", 0))
-
-
-@contextmanager
-def _joined(address: str, **options: object) -> Iterator[None]:
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """A Ctrl-C has reached the child already, a SIGTERM has not."""
+    if child.poll() is None:
+        child.terminate()
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"no Ray cluster answers at {address}: {error}. Start one there, correct RAY_ADDRESS, "
-            "or unset it to use a private Ray on this machine."
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        child.wait(CHILD_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -28,7 +28,11 @@ from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
 from system.launch import preflight
-from system.launch.cluster import cluster
+from system.launch.cluster import is_given
+from system.launch.cluster import joined
+from system.launch.cluster import machine
+from system.launch.cluster import private_resources
+from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.failures import FailureWatch
 from system.launch.failures import permanent
@@ -67,16 +71,20 @@ class Plan:
 
 
 def drive(resolved: Resolved[Recipe]) -> int:
-    """Run a recipe to its end on the Ray at hand, or on a private one. Returns the exit code.
+    """Run a recipe to its end on the cluster at RAY_ADDRESS, or on a private Ray. The exit code.
 
     Raises an error of the BadInput family, before anything starts, for what cannot run.
     """
     plan = prepare(resolved.recipe)
     if plan.is_done:
-        print(_done_line(plan))
+        print(done_line(plan))
         return 0
-    with cluster(plan.recipe) as resources:
-        plan = preflight_cluster(plan, resources)
+    if not is_given():
+        offered = private_resources(plan.recipe, machine())
+        check_cluster(plan, offered)
+        return run_again_inside(offered)
+    with joined() as resources:
+        plan = check_cluster(plan, resources)
         write_provenance(plan.url, resolved, ROOT)
         set_aside_unusable_list(plan.url)
         _train(plan)
@@ -97,8 +105,8 @@ def prepare(recipe: Recipe) -> Plan:
     return plan
 
 
-def preflight_cluster(plan: Plan, resources: preflight.Resources) -> Plan:
-    """The checks that need the cluster, and at last that the run's folder can be written."""
+def check_cluster(plan: Plan, resources: preflight.Resources) -> Plan:
+    """The checks of what the cluster has, and at last that the run's folder can be written."""
     device = preflight.check_device(plan.recipe, resources)
     preflight.check_cluster(plan.recipe, resources, uses_gpus=device == "cuda")
     preflight.check_writable(plan.url)
@@ -112,9 +120,10 @@ def finished_images(url: str) -> int:
 
 
 def set_aside_unusable_list(url: str) -> None:
-    """Ray refuses to start where its own list of checkpoints is torn, of another version, or names
-    one that is gone. What to resume from is decided by the checkpoints themselves, so such a list is
-    renamed and Ray begins a new one.
+    """Rename Ray's own list of checkpoints where Ray would refuse to start with it.
+
+    That is where it is torn, of another version, or names a checkpoint that is gone. Which one to
+    resume from is decided by the checkpoints themselves, so Ray may well begin a new list.
     """
     place = storage.join(url, "checkpoints", RAY_LIST)
     if not storage.exists(place):
@@ -219,7 +228,7 @@ def _train(plan: Plan) -> None:
     finally:
         console.close()
         mirror.close(patience)
-    print(_done_line(plan))
+    print(done_line(plan))
 
 
 def _show(events: list[Event], console: Console, mirror: WandbSink) -> None:
@@ -235,7 +244,8 @@ def _finish(plan: Plan, seconds: float) -> None:
         ledger.write("run_finished", images_seen=latest.images_seen, seconds=seconds)
 
 
-def _done_line(plan: Plan) -> str:
+def done_line(plan: Plan) -> str:
+    """What is said of a run that is done: how much, how long, and where things lie."""
     events = Follower(plan.url).poll()
     seconds = sum(e["seconds"] for e in events if e["kind"] == "run_finished")
     latest = CheckpointStore(storage.join(plan.url, "checkpoints")).latest(verify=False)
@@ -261,7 +271,7 @@ class _Thread:
     def _run(self, fit: Callable[[], object]) -> None:
         try:
             fit()
-        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+        except BaseException as error:
             self._error = error
 
     def join(self, seconds: float) -> bool:

@@ -34,6 +34,7 @@ from system.foundation.errors import ClusterError
 
 LOOPBACK = "127.0.0.1"
 MARK = "PRIVATE_RAY_MARK"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 OBJECT_STORE_BYTES = 256 * 2**20
 # Ray's object store, and the buffers through which DeepSpeed's processes reduce on one CPU host.
 SHARED_MEMORY_BYTES = 768 * 2**20
@@ -54,6 +55,20 @@ class LocalRay:
     environment: dict[str, str]
     folder: Path
     pid: int
+
+    @contextmanager
+    def variables(self) -> Iterator[None]:
+        """This process's environment with the variables that a client needs."""
+        before = {name: os.environ.get(name) for name in self.environment}
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager
@@ -97,7 +112,7 @@ def check_port(port: int | None) -> None:
             ) from error
 
 
-def check_shared_memory(path: Path = Path("/dev/shm"), needed: int = SHARED_MEMORY_BYTES) -> None:
+def check_shared_memory(path: Path = SHARED_MEMORY, needed: int = SHARED_MEMORY_BYTES) -> None:
     """Raise ClusterError if the machine's shared memory is too small for the workers."""
     if path.exists() and shutil.disk_usage(path).free < needed:
         raise ClusterError(
@@ -191,7 +206,7 @@ def _start(here: LocalRay, cpus: float, gpus: float, ours: str) -> "subprocess.P
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
 
 

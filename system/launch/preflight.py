@@ -3,10 +3,8 @@
 All raise an error of the BadInput family, which ends a program with exit code 2.
 """
 
-import fnmatch
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_state
 from system.foundation import storage
-from system.foundation.config import flatten
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
@@ -28,39 +25,12 @@ from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
 from system.foundation.recipe import Recipe
 from system.objectives.joint import JointModel
+from system.train.state import frozen_changes
 
 # Bytes per parameter in a checkpoint: master weights, two moments and the average in float32, the
 # averaged weights once more as a file of their own, and the weights of a pass.
 CHECKPOINT_BYTES_PER_PARAMETER = 4 * 5 + 2
 SPARE_BYTES = 64 * 2**20
-
-# What a run may not change between two attempts: the shape of its state and the order of its data.
-FROZEN_KEYS = (
-    "run.seed",
-    "run.global_batch",
-    "data.image_size",
-    "data.image_channels",
-    "data.classes",
-    "data.crop",
-    "data.flip",
-    "data.window_shards",
-    "autoencoder.*",
-    "flow.width",
-    "flow.depths",
-    "flow.head_width",
-    "flow.patch",
-    "flow.scale",
-    "flow.soft_clip",
-    "flow.rope_base",
-    "objective.route",
-    "objective.adversarial.kind",
-    "objective.adversarial.width",
-    "objective.adversarial.layers",
-    "engine.precision",
-    "engine.zero_stage",
-    "engine.optimiser.kind",
-    "cluster.workers",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +77,9 @@ def check_places(recipe: Recipe, folder: Path) -> None:
     for key, value in (("run.root", recipe.run.root), ("data.shards", recipe.data.shards)):
         if storage.is_local(value) and not storage.local_path(value).is_absolute():
             raise BadInput(
-                f"{key} is {value!r}, a relative path, but this job runs in Ray's temporary copy of "
-                f"the tree ({folder}), where shards are absent and results would be lost. Give an "
-                f"absolute path or a url: {key}=/some/shared/folder."
+                f"{key} is {value!r}, a relative path, but this job runs in Ray's temporary copy "
+                f"of the tree ({folder}), where shards are absent and results would be lost. Give "
+                f"an absolute path or a url: {key}=/some/shared/folder."
             )
 
 
@@ -143,14 +113,14 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
     for name, (training, evaluation, there) in wanted.items():
         if training + evaluation > there:
             raise ClusterError(
-                f"the cluster has {there:g} {name}; {cluster.workers} workers need {training:g} and "
-                f"the evaluation {evaluation:g}. Set cluster.workers, cluster.cpus_per_worker, "
+                f"the cluster has {there:g} {name}; {cluster.workers} workers need {training:g} "
+                f"and the evaluation {evaluation:g}. Set cluster.workers, cluster.cpus_per_worker, "
                 "cluster.evaluation_cpus or cluster.evaluation_gpus lower, or add nodes."
             )
 
 
 def check_device(recipe: Recipe, resources: Resources) -> str:
-    """The kind of device the workers compute on. Raises ClusterError for GPUs that are not there."""
+    """The kind of device the workers compute on. Raises ClusterError for absent GPUs."""
     device = recipe.cluster.device
     if device == "auto":
         return "cuda" if resources.gpus >= recipe.cluster.workers else "cpu"
@@ -204,10 +174,14 @@ def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint
     latest = store.latest()
     if latest is None:
         return None
-    state = read_state(latest.url)
-    changed = frozen_changes(_flat(state["recipe"]), flatten(recipe))
-    if state["manifest_digest"] not in (manifest.digest, manifest.split("train").digest):
-        changed.append(f"the images at data.shards ({recipe.data.shards}) are others than before")
+    state, digest = read_state(latest.url), manifest.split("train").digest
+    changed = frozen_changes(recipe_from_mapping(state["recipe"]), recipe)
+    if state["manifest_digest"] != digest:
+        changed.append(f"data.shards: {recipe.data.shards} holds other images than before")
+    if state["world_size"] != recipe.cluster.workers:
+        changed.append(
+            f"cluster.workers: {state['world_size']} before, {recipe.cluster.workers} now"
+        )
     if changed:
         listed = "".join(f"\n  {line}" for line in changed)
         raise CheckpointError(
@@ -216,17 +190,3 @@ def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint
             "Give the new run another name (run.name=...), or take the changes back."
         )
     return latest
-
-
-def frozen_changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """One line for each key that differs and may not."""
-    return [
-        f"{key}: {before.get(key)} before, {now.get(key)} now"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-        and any(fnmatch.fnmatchcase(key, pattern) for pattern in FROZEN_KEYS)
-    ]
-
-
-def _flat(recipe: Mapping[str, object]) -> Mapping[str, object]:
-    return flatten(recipe_from_mapping(recipe))

@@ -1,4 +1,4 @@
-"""Where a run comes from: the whole recipe, the origin of every value, the code and its versions."""
+"""Where a run comes from: the recipe, the origin of every value, the code and its versions."""
 
 import json
 import os

@@ -1,9 +1,9 @@
-"""A program of `jobs/` as a Ray job: the tree is uploaded, the log followed, the exit code returned.
+"""A program of `jobs/` as a Ray job: tree uploaded, log followed, exit code returned.
 
     submit("jobs/simflow_256.py", ["run.name=first"], address="http://127.0.0.1:8265")
 
-The same as `ray job submit --working-dir . -- python jobs/simflow_256.py run.name=first`, with paths
-made absolute and with a Ctrl-C that stops the job.
+The same as `ray job submit --working-dir . -- python jobs/simflow_256.py run.name=first`, with
+paths made absolute and with a Ctrl-C that stops the job.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from ray.job_submission import JobStatus
 from ray.job_submission import JobSubmissionClient
 
 from system.foundation.config import Resolved
+from system.foundation.overlay import is_file
 from system.foundation.recipe import Recipe
 from system.launch.command import ROOT
 from system.launch.preflight import absolute
@@ -41,10 +42,13 @@ class Outcome:
 
 
 def placed(resolved: Resolved[Recipe], arguments: Sequence[str]) -> list[str]:
-    """The arguments of a job that means the same from another folder: with absolute paths."""
+    """The arguments of a job that mean the same from another folder: with absolute paths."""
     recipe = resolved.recipe
     places = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
-    return [*arguments, *(f"{key}={absolute(value)}" for key, value in places.items())]
+    return [
+        *(absolute(each) if is_file(each) else each for each in arguments),
+        *(f"{key}={absolute(value)}" for key, value in places.items()),
+    ]
 
 
 def submit(

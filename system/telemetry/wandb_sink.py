@@ -103,7 +103,7 @@ class WandbSink:
                 self.failures += 1
                 log.debug("wandb lost an event: %s", error)
         if run is not None:
-            run.finish(quiet=True)
+            run.finish()
 
     def _start(self) -> Any:
         import wandb

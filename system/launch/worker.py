@@ -1,0 +1,221 @@
+"""What one Ray worker runs: its place in the world, the state of a recipe, and the loop.
+
+The second hop from a job to the loop: `jobs/simflow_256.py` starts the driver, the driver has Ray
+start this once per worker, and this calls `system/train/loop.py`.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import CheckpointConsistencyMode
+from ray.train import CheckpointUploadMode
+from ray.train import ReportedCheckpointStatus
+from ray.train.collective import broadcast_from_rank_zero
+
+from data_pipeline.manifest import read_manifest
+from system.engine.checkpoints import CheckpointStore
+from system.engine.checkpoints import upload
+from system.foundation import storage
+from system.foundation.config import recipe_from_mapping
+from system.foundation.recipe import Recipe
+from system.foundation.world import World
+from system.launch.failures import summary
+from system.telemetry.ledger import Ledger
+from system.telemetry.ledger import read_ledger
+from system.train.assemble import assemble
+from system.train.loop import train
+from system.train.report import StepReport
+
+# Evaluations that may wait or run at one time. Ray runs them one by one and never drops one, so a
+# slow evaluation would hold up the end of the run and keep every checkpoint on the disk.
+PENDING_EVALUATIONS = 2
+ASK_TIMEOUT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the driver tells every worker."""
+
+    recipe: Recipe  # with every path absolute
+    url: str  # the run's folder
+    device: str
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As plain values: what crosses to another process is checked anew there."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "url": self.url,
+            "device": self.device,
+        }
+
+    @staticmethod
+    def from_mapping(values: dict[str, Any]) -> "Assignment":
+        """The inverse of `to_mapping`."""
+        return Assignment(recipe_from_mapping(values["recipe"]), values["url"], values["device"])
+
+
+def work(values: dict[str, Any]) -> None:
+    """Train a recipe from its newest checkpoint to its end, as one of Ray's workers."""
+    assignment = Assignment.from_mapping(values)
+    recipe, world = assignment.recipe, _world(assignment.device)
+    torch.set_num_threads(max(1, int(recipe.cluster.cpus_per_worker)))
+    attempt = _agree(next_attempt(assignment.url) if world.is_first else None)
+    manifest = read_manifest(recipe.data.shards)
+    with (
+        _logged(assignment.url, world.rank),
+        Ledger(
+            assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
+        ) as ledger,
+        _told(ledger, world, assignment.device),
+        # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
+        tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
+    ):
+        state = assemble(recipe, world, manifest, attempt=attempt)
+        store = CheckpointStore(storage.join(assignment.url, "checkpoints"))
+        reporter = RayReporter(recipe, store, world, ledger, attempt)
+        train(state, store, reporter, ledger, scratch=Path(at))
+        # The last upload goes on in a thread of Ray's; the folder must outlive it.
+        reporter.wait()
+
+
+class RayReporter:
+    """Brings the loop's news to the ledger, and its checkpoints to Ray.
+
+    `ray.train.report` is a call of all workers that waits for the controller: it is made once for
+    every checkpoint and for nothing else.
+    """
+
+    def __init__(
+        self, recipe: Recipe, store: CheckpointStore, world: World, ledger: Ledger, attempt: int
+    ) -> None:
+        self._recipe = recipe
+        self._store = store
+        self._world = world
+        self._ledger = ledger
+        self._attempt = attempt
+
+    def report(self, report: StepReport) -> None:
+        """Write a report down."""
+        self._ledger.write("report", images_seen=report.images_seen, values=report.values)
+
+    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
+        """Hand a saved state to Ray, which uploads it in the background and then evaluates it."""
+        place = self._store.place(images_seen, self._attempt)
+        ray.train.report(
+            {"images_seen": images_seen},
+            checkpoint=ray.train.Checkpoint.from_directory(folder),
+            checkpoint_dir_name=place.url.rpartition("/")[2],
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            delete_local_checkpoint_after_upload=True,
+            checkpoint_upload_fn=partial(self._upload, images_seen, place.url),
+            validation=self._validation(images_seen) if evaluate else False,
+        )
+
+    def wait(self) -> None:
+        """Return when every checkpoint is uploaded and known to Ray."""
+        ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+
+    def _upload(
+        self, images_seen: int, url: str, local: ray.train.Checkpoint, name: str
+    ) -> ray.train.Checkpoint:
+        """Runs in Ray's thread on every worker; no worker may wait for another one here."""
+        start = time.monotonic()
+        upload(Path(local.path), url, self._world.rank, self._world.size)
+        if self._world.is_first:
+            seconds = time.monotonic() - start
+            self._ledger.write(
+                "checkpoint", images_seen=images_seen, checkpoint=url, upload_s=seconds
+            )
+        kept = ray.train.get_context().get_storage()
+        return ray.train.Checkpoint(
+            kept.build_checkpoint_path_from_name(name), kept.storage_filesystem
+        )
+
+    def _validation(self, images_seen: int) -> ray.train.ValidationTaskConfig | bool:
+        """What Ray is asked to evaluate: nothing while too many evaluations wait."""
+        pending = _agree(_pending() if self._world.is_first else None)
+        is_last = images_seen >= self._recipe.run.total_images
+        if pending >= PENDING_EVALUATIONS and not is_last:
+            if self._world.is_first:
+                self._ledger.write(
+                    "evaluation_dropped",
+                    images_seen=images_seen,
+                    reason=f"{pending} evaluations are waiting",
+                )
+            return False
+        return ray.train.ValidationTaskConfig(
+            fn_kwargs={"attempt": self._attempt}, timeout_s=self._recipe.evaluation.timeout_s
+        )
+
+
+def next_attempt(url: str) -> int:
+    """The number of this life of the run: one more than the highest in its ledger."""
+    started = [e["attempt"] for e in read_ledger(url) if e["kind"] == "attempt_started"]
+    return 1 + max(started, default=0)
+
+
+def _world(device: str) -> World:
+    context = ray.train.get_context()
+    at = ray.train.torch.get_device() if device == "cuda" else torch.device("cpu")
+    return World(context.get_world_rank(), context.get_world_size(), at)
+
+
+def _agree(value: Any) -> Any:
+    """Rank 0's value on every worker, by Ray's own means: there may be no process group yet."""
+    return broadcast_from_rank_zero(value)
+
+
+def _pending() -> int:
+    """Evaluations that wait or run, as far as the controller knows at this moment."""
+    reported = ray.train.get_all_reported_checkpoints(
+        consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=ASK_TIMEOUT_S
+    )
+    return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
+
+
+@contextmanager
+def _told(ledger: Ledger, world: World, device: str) -> Iterator[None]:
+    """The ledger tells when an attempt begins and how it ends."""
+    if world.is_first:
+        ledger.write("attempt_started", workers=world.size, device=device)
+    try:
+        yield
+    except BaseException as error:
+        ledger.write("attempt_finished", outcome="failed", rank=world.rank, error=summary(error))
+        raise
+    if world.is_first:
+        ledger.write("attempt_finished", outcome="finished")
+
+
+@contextmanager
+def _logged(url: str, rank: int) -> Iterator[None]:
+    """Notes and warnings of this worker in the run's folder, where that is on this machine."""
+    if not storage.is_local(url):
+        yield
+        return
+    place = storage.local_path(url) / "logs" / f"worker-{rank}.log"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(place)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("system", "data_pipeline", "py.warnings")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    except BaseException:
+        logging.getLogger("system").exception("the worker ends with an error")
+        raise
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
