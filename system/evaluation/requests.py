@@ -18,6 +18,7 @@ from system.evaluation.evaluator import evaluate
 from system.evaluation.protocol import Drawing
 from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
+from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
 from system.foundation import storage
 from system.foundation.errors import BadInput
@@ -108,7 +109,7 @@ def evaluate_to_table(request: Scoring) -> str:
             f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that "
             "differ from the run's, so that the run's own record stays as it is"
         )
-    recipe = read_subject(checkpoint).recipe
+    recipe = read_recipe(checkpoint)
     settings = recipe.evaluation
     if not isinstance(settings, DigitsEvaluation):
         settings = DigitsEvaluation(every_images=recipe.run.checkpoint_every_images)

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
+from system.engine.checkpoints import read_state
 from system.foundation import storage
+from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
+from system.foundation.errors import RecipeError
 from system.foundation.recipe import Recipe
 from system.objectives.joint import JointModel
 
@@ -45,6 +48,18 @@ def find_checkpoint(url: str) -> str:
             "Has the run committed one yet?"
         )
     return found.url
+
+
+def read_recipe(checkpoint_url: str) -> Recipe:
+    """The recipe of a checkpoint, without its weights. Raises CheckpointError."""
+    state = read_state(checkpoint_url)
+    try:
+        return recipe_from_mapping(state["recipe"])
+    except (KeyError, RecipeError) as problem:
+        raise CheckpointError(
+            f"checkpoint {checkpoint_url} carries no recipe that this code knows: {problem}. "
+            "Was it written by another version?"
+        ) from problem
 
 
 def read_subject(checkpoint_url: str, device: str = "cpu") -> Subject:

@@ -1,4 +1,6 @@
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from system.evaluation.requests import run_folder_of
 from system.evaluation.requests import sample_to_folder
 from system.foundation.errors import BadInput
 from system.foundation.recipe import NoEvaluation
+from system.launch.command import run
 
 
 def test_samples_are_the_same_for_any_batch(commit, recipe, tmp_path):
@@ -68,3 +71,27 @@ def test_a_checkpoint_that_was_moved_needs_a_place_for_its_record():
     assert run_folder_of("runs/a/checkpoints/000000002560-1/") == "runs/a"
     with pytest.raises(BadInput, match="out=FOLDER"):
         run_folder_of("elsewhere/000000002560-1")
+
+
+def run_job(name: str, arguments: list[str]) -> int:
+    """The exit code of a program in `jobs/`, run in this process."""
+    job = runpy.run_path(str(Path(__file__).parents[3] / "jobs" / f"{name}.py"))
+    schema = {"sample": Sampling, "evaluate": Scoring}[name]
+    return run(job["main"], None, about=job["__doc__"], schema=schema, arguments=arguments)
+
+
+def test_the_sampling_job_says_where_its_files_lie(commit, recipe, tmp_path, capsys):
+    out = tmp_path / "drawn"
+    assert run_job("sample", [f"checkpoint={commit(recipe)}", "count=3", f"out={out}"]) == 0
+    assert capsys.readouterr().out.split() == [f"{out}/samples.png", f"{out}/samples.npz"]
+
+
+@pytest.mark.parametrize("name", ["sample", "evaluate"])
+def test_jobs_refuse_bad_input_with_one_message(name, tmp_path, capsys):
+    assert run_job(name, [f"checkpoint={tmp_path}"]) == 2
+    assert "no committed checkpoint" in capsys.readouterr().err
+    assert run_job(name, ["guidnace=1"]) == 2
+    assert "guidance" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert run_job(name, ["--help"]) == 0
+    assert f"python jobs/{name}.py" in capsys.readouterr().out

@@ -32,6 +32,11 @@ def test_shards_of_one_and_empty_shards_merge():
     )
 
 
+def test_nothing_merged_with_nothing_is_nothing():
+    nothing = FeatureStatistics.of(features(5, 3)[:0])
+    assert merge_in_order({0: nothing, 1: nothing}).count == 0
+
+
 def test_canonical_order_gives_the_same_bits_for_any_order_of_arrival():
     units = {i: FeatureStatistics.of(p) for i, p in enumerate(features(300, 5).split(16))}
     reference = merge_in_order(units)

@@ -3,6 +3,7 @@ import torch
 
 from system.evaluation.subject import assemble_subject
 from system.evaluation.subject import find_checkpoint
+from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
 from system.foundation.errors import CheckpointError
 from system.objectives.joint import JointModel
@@ -37,6 +38,15 @@ def test_a_torn_checkpoint_is_named_with_its_reason(commit, recipe):
         find_checkpoint(run)
     with pytest.raises(CheckpointError, match="cannot be used"):
         read_subject(url)
+
+
+def test_the_recipe_is_read_without_the_weights(commit, recipe):
+    url = commit(recipe)
+    assert read_recipe(url) == recipe
+    with open(f"{url}/state.json", "w") as file:
+        file.write('{"recipe": {"run": {"name": 3}}}')
+    with pytest.raises(CheckpointError, match="no recipe that this code knows"):
+        read_recipe(url)
 
 
 def test_weights_of_another_shape_are_refused(recipe):
