@@ -98,7 +98,9 @@ def test_appearance(photographs):
     assert not read_appearance(encoded(image.convert("L"), "PNG")).is_rotated
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damage_gives_an_image_or_a_bad_sample(photographs, jpeg, data):
     whole = bytearray(

@@ -1,6 +1,7 @@
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
+from hypothesis import settings
 
 from data_pipeline.order import Order
 
@@ -9,6 +10,7 @@ WINDOWS = st.integers(1, 9)
 SEEDS = st.integers(0, 2**31)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(COUNTS, WINDOWS, SEEDS, st.integers(0, 50))
 def test_every_epoch_is_a_permutation(counts, window, seed, epoch):
     order = Order(counts, seed, window)
@@ -17,6 +19,7 @@ def test_every_epoch_is_a_permutation(counts, window, seed, epoch):
     assert sorted(samples) == list(range(size))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(COUNTS, WINDOWS, SEEDS, st.data())
 def test_a_range_does_not_depend_on_how_it_is_asked_for(counts, window, seed, data):
     size = sum(counts)
@@ -28,6 +31,7 @@ def test_a_range_does_not_depend_on_how_it_is_asked_for(counts, window, seed, da
     assert whole.tolist() == backwards[::-1]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(COUNTS, WINDOWS, SEEDS)
 def test_a_window_holds_the_samples_of_its_shards_alone(counts, window, seed):
     size = sum(counts)
