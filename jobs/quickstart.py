@@ -6,8 +6,8 @@
 Packs the handwritten digits of scikit-learn, starts a private Ray (loopback, token), submits
 jobs/simflow_digits.py to it with two ZeRO-2 workers in bf16 and an evaluation worker, follows the
 log, ends Ray, and draws. Needs two cores and 6 GiB; about eight minutes. Expect a conditional
-accuracy of at least 97 % and a gFID within three times the distance of two real halves. Ctrl-C stops
-everything; the same command goes on from the newest checkpoint.
+accuracy of at least 97 % and a gFID within three times the distance of two real halves. Ctrl-C
+stops everything; the same command goes on from the newest checkpoint.
 """
 
 from system.evaluation.requests import Sampling

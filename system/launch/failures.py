@@ -43,7 +43,7 @@ def summary(error: BaseException) -> str:
     return "\n".join(text.splitlines()[-LINES_KEPT:])
 
 
-class FailureWatch(UserCallback):  # type: ignore[misc]
+class FailureWatch(UserCallback):
     """Runs beside Ray's controller, and sees every error of a worker before Ray decides."""
 
     def __init__(self, run_url: str, run: str) -> None:

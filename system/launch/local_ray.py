@@ -54,21 +54,12 @@ class LocalRay:
     dashboard: str  # url of the dashboard and the job API; empty where there is none
     environment: dict[str, str]
     folder: Path
-    pid: int
+    mark: str  # what every process of this Ray has as MARK in its environment
 
-    @contextmanager
-    def variables(self) -> Iterator[None]:
-        """This process's environment with the variables that a client needs."""
-        before = {name: os.environ.get(name) for name in self.environment}
-        os.environ.update(self.environment)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    @property
+    def token(self) -> str:
+        """What a client must show."""
+        return Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
 
 
 @contextmanager
@@ -82,18 +73,16 @@ def local_ray(cpus: float, *, gpus: float = 0, port: int | None = None) -> Itera
     check_port(port)
     check_shared_memory()
     folder = Path(tempfile.mkdtemp(prefix="r-", dir=_short_temporary()))
-    ours = secrets.token_hex(8)
     process: subprocess.Popen[bytes] | None = None
+    here = _here(folder, port)
     try:
         check_disk(folder)
-        here = _here(folder, port)
-        process = _start(here, cpus, gpus, ours)
-        running = LocalRay(here.address, here.dashboard, here.environment, folder, process.pid)
-        _wait_until_it_answers(running, process)
-        yield running
+        process = _start(here, cpus, gpus)
+        _wait_until_it_answers(here, process)
+        yield here
     finally:
         with _undisturbed():
-            _end(process, ours)
+            _end(process, here.mark)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -130,14 +119,14 @@ def check_disk(path: Path, needed: int = DISK_BYTES) -> None:
         )
 
 
-def marked(ours: str) -> list[psutil.Process]:
+def marked(mark: str) -> list[psutil.Process]:
     """The living processes that carry the mark of one private Ray."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.environ().get(MARK) == ours:
+            if process.environ().get(MARK) == mark:
                 found.append(process)
     return found
 
@@ -174,10 +163,10 @@ def _here(folder: Path, port: int | None) -> LocalRay:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    return LocalRay(f"{LOOPBACK}:{gcs}", dashboard, environment, folder, 0)
+    return LocalRay(f"{LOOPBACK}:{gcs}", dashboard, environment, folder, secrets.token_hex(8))
 
 
-def _start(here: LocalRay, cpus: float, gpus: float, ours: str) -> "subprocess.Popen[bytes]":
+def _start(here: LocalRay, cpus: float, gpus: float) -> "subprocess.Popen[bytes]":
     listen, client = _free_ports(2)
     arguments = [
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block",
@@ -192,7 +181,7 @@ def _start(here: LocalRay, cpus: float, gpus: float, ours: str) -> "subprocess.P
     if here.dashboard:
         port = here.dashboard.rpartition(":")[2]
         arguments += [f"--dashboard-host={LOOPBACK}", f"--dashboard-port={port}"]
-    environment = os.environ | here.environment | {MARK: ours}
+    environment = os.environ | here.environment | {MARK: here.mark}
     environment.pop("RAY_ADDRESS", None)
     # A job's `python` is the first on the path: it must be the one that runs this.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
@@ -238,9 +227,8 @@ def _answers(here: LocalRay) -> bool:
         with socket.socket() as probe:
             host, _, port = here.address.rpartition(":")
             return started and probe.connect_ex((host, int(port))) == 0
-    token = Path(here.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     request = urllib.request.Request(  # noqa: S310
-        f"{here.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
+        f"{here.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {here.token}"}
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
@@ -264,14 +252,14 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(process: "subprocess.Popen[bytes] | None", ours: str) -> None:
+def _end(process: "subprocess.Popen[bytes] | None", mark: str) -> None:
     if process is None:
         return
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while left := marked(ours):
+    while left := marked(mark):
         for each in left:
             with suppress(psutil.NoSuchProcess):
                 each.kill()

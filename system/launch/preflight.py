@@ -47,8 +47,8 @@ def run_url(recipe: Recipe) -> str:
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe with every local path absolute."""
-    values = recipe.model_dump(mode="json")
+    """The recipe, and nothing that a program added to it, with every local path absolute."""
+    values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     for section, key in (
         (values["run"], "root"),
         (values["data"], "shards"),

@@ -61,7 +61,9 @@ def train_digits(resolved: Resolved[Quickstart]) -> str:
         return plan.url
     offered = private_resources(recipe, machine())
     check_cluster(plan, offered)
-    _submit(plan, placed(resolved, job_arguments(sys.argv[1:])), offered, resolved.recipe.port)
+    _submit(
+        plan, placed(resolved.recipe, job_arguments(sys.argv[1:])), offered, resolved.recipe.port
+    )
     return plan.url
 
 
@@ -80,8 +82,7 @@ def job_arguments(arguments: list[str]) -> list[str]:
 def _submit(plan: Plan, arguments: list[str], offered: Resources, port: int) -> None:
     with local_ray(cpus=offered.cpus, gpus=offered.gpus, port=port) as ray_here:
         print(f"private Ray at {ray_here.dashboard}, loopback only, with a token", flush=True)
-        with ray_here.variables():
-            ended = submit(DIGITS_JOB, arguments, address=ray_here.dashboard)
+        ended = submit(DIGITS_JOB, arguments, address=ray_here.dashboard, token=ray_here.token)
     if ended.exit_code:
         raise JobError(
             f"the job ended with {ended.status.lower()} ({ended.message.strip()}). Its last words "

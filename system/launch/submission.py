@@ -8,10 +8,10 @@ paths made absolute and with a Ctrl-C that stops the job.
 
 import asyncio
 import contextlib
+import logging
 import shlex
 import time
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 from ray.job_submission import JobStatus
 from ray.job_submission import JobSubmissionClient
 
-from system.foundation.config import Resolved
 from system.foundation.overlay import is_file
 from system.foundation.recipe import Recipe
 from system.launch.command import ROOT
@@ -41,9 +40,8 @@ class Outcome:
     message: str
 
 
-def placed(resolved: Resolved[Recipe], arguments: Sequence[str]) -> list[str]:
+def placed(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
     """The arguments of a job that mean the same from another folder: with absolute paths."""
-    recipe = resolved.recipe
     places = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
     return [
         *(absolute(each) if is_file(each) else each for each in arguments),
@@ -56,12 +54,17 @@ def submit(
     arguments: Sequence[str],
     *,
     address: str,
-    environment: Mapping[str, str] | None = None,
+    token: str | None = None,
     say: Callable[[str], None] = lambda text: print(text, end="", flush=True),
 ) -> Outcome:
-    """Submit, follow the log until the job has ended, and tell how. Ctrl-C stops the job first."""
-    client = JobSubmissionClient(address)
-    known = {COMMIT_VARIABLE: commit(ROOT) or "", **(environment or {})}
+    """Submit, follow the log until the job has ended, and tell how. Ctrl-C stops the job first.
+
+    `token` is that of the cluster; without it Ray looks for one in the environment.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file it leaves out
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    client = JobSubmissionClient(address, headers=headers)
+    known = {COMMIT_VARIABLE: commit(ROOT) or ""}
     job = client.submit_job(
         entrypoint=shlex.join(["python", script, *arguments]),
         runtime_env={"working_dir": str(ROOT), "env_vars": known},

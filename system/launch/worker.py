@@ -5,6 +5,8 @@ start this once per worker, and this calls `system/train/loop.py`.
 """
 
 import logging
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
+from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
 from system.foundation.world import World
 from system.launch.failures import summary
@@ -143,6 +146,8 @@ class RayReporter:
 
     def _validation(self, images_seen: int) -> ray.train.ValidationTaskConfig | bool:
         """What Ray is asked to evaluate: nothing while too many evaluations wait."""
+        settings = self._recipe.evaluation
+        assert not isinstance(settings, NoEvaluation), "the loop asks for none then"
         pending = _agree(_pending() if self._world.is_first else None)
         is_last = images_seen >= self._recipe.run.total_images
         if pending >= PENDING_EVALUATIONS and not is_last:
@@ -154,7 +159,7 @@ class RayReporter:
                 )
             return False
         return ray.train.ValidationTaskConfig(
-            fn_kwargs={"attempt": self._attempt}, timeout_s=self._recipe.evaluation.timeout_s
+            fn_kwargs={"attempt": self._attempt}, timeout_s=settings.timeout_s
         )
 
 
@@ -187,7 +192,13 @@ def _pending() -> int:
 def _told(ledger: Ledger, world: World, device: str) -> Iterator[None]:
     """The ledger tells when an attempt begins and how it ends."""
     if world.is_first:
-        ledger.write("attempt_started", workers=world.size, device=device)
+        ledger.write(
+            "attempt_started",
+            workers=world.size,
+            device=device,
+            host=platform.node(),
+            process=os.getpid(),
+        )
     try:
         yield
     except BaseException as error:

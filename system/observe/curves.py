@@ -7,6 +7,7 @@ checkpoint on) is drawn once: of two values at the same place the later counts.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,12 @@ from system.telemetry.ledger import read_ledger
 INK, GRID, FAINT = "#22303c", "#dfe5ea", "#8a97a3"
 COLOURS = ("#1f6f8b", "#d1495b", "#edae49", "#66a182", "#6d597a")
 SMOOTHING = 0.35
+STYLE: Any = {
+    "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK, "xtick.color": FAINT, "ytick.color": FAINT,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.titlesize": 10, "legend.frameon": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +120,7 @@ def smooth(values: Float[np.ndarray, "n"], weight: float = SMOOTHING) -> Float[n
 
 def draw_curves(events: Sequence[Event], title: str) -> bytes:
     """The picture as PNG."""
-    style = {
-        "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK, "xtick.color": FAINT, "ytick.color": FAINT,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "axes.titlesize": 10, "legend.frameon": False,
-    }  # fmt: skip
-    with plt.style.context("default"), plt.rc_context(style):
+    with plt.style.context("default"), plt.rc_context(STYLE):
         figure = Figure(figsize=(13, 7), layout="constrained", dpi=120)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
         for axes, panel in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
