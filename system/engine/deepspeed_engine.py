@@ -6,6 +6,7 @@ with bf16 the module computes in bf16 while the optimiser keeps float32 masters.
 
 import math
 from dataclasses import dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -46,8 +47,10 @@ class Engine:
     """Turns losses of `module` into updates of its weights.
 
     An update is `accumulation` times `forward` and `backward`, then one `step`. Gradients are the
-    mean over micro-batches and workers. Everything but `forward` is a collective: all workers call
-    it alike.
+    mean over micro-batches and workers. All workers call all methods alike.
+
+    While the engine lives, a module that returns a record returns the record's tensors as a tuple;
+    `forward` gives the record.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Engine:
             "precision": settings.precision,
             "workers": world.size,
         }
-        self._root = _Root(module.to(world.device))
+        self._record: Any = None
+        # Before DeepSpeed's own hooks, which then see tensors.
+        self._hook = module.to(world.device).register_forward_hook(self._flatten)
         optimiser = AveragingAdamw(
             parameter_groups(module, settings.optimiser.weight_decay), settings.optimiser
         )
@@ -79,16 +84,23 @@ class Engine:
         )
         with process_group.quiet():
             self._engine, *_ = deepspeed.initialize(
-                model=self._root, optimizer=optimiser, config=config, dist_init_required=False
+                model=module, optimizer=optimiser, config=config, dist_init_required=False
             )
+        # Stage 0 in bf16 begins with a trial step of zero gradients, which would count as one.
+        optimiser.state.clear()
         self._is_bare = clips_itself(settings)
 
     def forward(self, *inputs: Any) -> Any:
         """The module's output, ready for `backward`."""
         is_last = self._backwards + 1 == self._accumulation
         self._engine.set_gradient_accumulation_boundary(is_last)
-        tensors = iter(self._engine(*inputs))
-        return with_tensors(self._root.output, tensors)
+        output = self._engine(*inputs)
+        return with_tensors(self._record, iter(tensors_in(output)))
+
+    def _flatten(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """What DeepSpeed is to see of the module's output: no record, but its tensors."""
+        self._record = output
+        return tensors_in(output) if is_dataclass(output) else output
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of one micro-batch's loss, a mean over its samples."""
@@ -169,19 +181,7 @@ class Engine:
     def close(self) -> None:
         """Let go of the module and of DeepSpeed's hooks."""
         self._engine.destroy()
-
-
-class _Root(nn.Module):
-    """What DeepSpeed holds: the module with its outputs as one flat tuple."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.output: Any = None
-
-    def forward(self, *inputs: Any) -> tuple[Tensor, ...]:
-        self.output = self.module(*inputs)
-        return tensors_in(self.output)
+        self._hook.remove()
 
 
 def _unusable(folder: Path, why: str) -> str:

@@ -25,14 +25,14 @@ UNDECAYED_MODULES = (ClassEmbedding, nn.Embedding)
 class AveragingAdamw(torch.optim.AdamW):
     """AdamW with fused kernels whose state holds the averaged weights too.
 
-    Every parameter group has its own `averaging_decay`, to be set before each step. A parameter
-    without a gradient is left alone, its average included.
+    Learning rate and `averaging_decay` are keys of every parameter group, zero until they are set
+    before each step. A parameter without a gradient is left alone, its average included.
     """
 
     def __init__(self, groups: list[dict[str, object]], settings: Adamw) -> None:
         super().__init__(
             groups,
-            lr=settings.learning_rate,
+            lr=0.0,  # so that the trial step with which DeepSpeed may begin moves no weight
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
             fused=True,

@@ -1,7 +1,7 @@
 """Records of tensors as flat tuples and back.
 
-DeepSpeed prepares a backward pass from hooks on a module's outputs, and looks for them in tuples,
-lists and dictionaries only; our modules return dataclasses.
+DeepSpeed hangs its hooks on the tensors that a module returns, and looks for them in tuples, lists
+and dictionaries only; our modules return dataclasses.
 """
 
 from collections.abc import Iterator

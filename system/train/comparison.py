@@ -73,9 +73,7 @@ def train_arm(arm: Arm, seed: int, settings: Comparison) -> str:
     return _trained(recipe_of(arm.variant, seed, settings, overrides))
 
 
-def recipe_of(
-    variant: str | None, seed: int, settings: Comparison, overrides: list[str]
-) -> Recipe:
+def recipe_of(variant: str | None, seed: int, settings: Comparison, overrides: list[str]) -> Recipe:
     """The digits recipe with a variant laid over it, for one process and one evaluation."""
     overlays = [] if variant is None else [str(CONFIGS / "variants" / f"{variant}.yaml")]
     images = settings.total_images

@@ -1,6 +1,7 @@
 """What updates tell: summed on the device while they run, read once when a report is due."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,10 +47,14 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """The updates since the last report. An update that was skipped adds nothing to the means."""
+    """The updates since the last report. An update that was skipped adds nothing to the means.
+
+    A term that begins within the window has its mean over the updates it took part in.
+    """
 
     world: World
     _sums: dict[str, Tensor] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
     _numbers: dict[str, float] = field(default_factory=dict)
     _gradient_norms: float = 0.0
     _moved: int = 0
@@ -69,6 +74,7 @@ class Window:
             return
         self._moved += 1
         self._gradient_norms += outcome.gradient_norm
+        self._counts.update(outcome.means.keys())
         for name, mean in outcome.means.items():
             self._sums[name] = self._sums[name] + mean if name in self._sums else mean
 
@@ -108,7 +114,9 @@ class Window:
         """One collective and one copy to the host for all of them."""
         if not self._sums:
             return {}
-        stacked = torch.stack([total.detach().double() for total in self._sums.values()])
-        means = self.world.mean(stacked / self._moved).tolist()
+        stacked = torch.stack(
+            [total.detach().double() / self._counts[name] for name, total in self._sums.items()]
+        )
+        means = self.world.mean(stacked).tolist()
         norm = {"train/gradient_norm": self._gradient_norms / self._moved}
         return dict(zip(self._sums, means, strict=True)) | norm

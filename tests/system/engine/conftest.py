@@ -10,7 +10,7 @@ from tests.system.engine.matrix import explore
 
 @pytest.fixture(scope="session")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[tuple[int, str], Findings]]:
-    """By rank, what two workers found for every ZeRO stage and precision: one start for all tests."""
+    """By rank, what two workers found in every stage and precision: one start for all tests."""
     folder = tmp_path_factory.mktemp("matrix")
     return run_workers(explore, 2, folder, folder / "saved")
 

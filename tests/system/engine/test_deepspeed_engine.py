@@ -89,12 +89,10 @@ def test_resumed_is_uninterrupted_bit_for_bit(findings, case) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_stage_trains_alike(findings, precision) -> None:
     # Stage 0 sums bf16 gradients in bf16, the others in float32.
-    tolerance = {"fp32": 1e-6, "bf16": 0.15}[precision]
+    tolerance = {"fp32": 1e-6, "bf16": 0.01}[precision]
     losses = {stage: findings[0][stage, precision].losses for stage in STAGES}
     for stage in STAGES[1:]:
         assert losses[stage] == pytest.approx(losses[0], rel=tolerance)
-    assert losses[1] == pytest.approx(losses[2], rel=0.01)
-    assert losses[2] == pytest.approx(losses[3], rel=0.01)
 
 
 @matrix

@@ -13,10 +13,10 @@ from system.layers.embedding import ClassEmbedding
 def trained(decay: float, updates: int) -> tuple[nn.Linear, AveragingAdamw, list[torch.Tensor]]:
     torch.manual_seed(0)
     layer = nn.Linear(3, 2)
-    optimiser = AveragingAdamw(parameter_groups(layer, 0.1), Adamw(learning_rate=0.1))
+    optimiser = AveragingAdamw(parameter_groups(layer, 0.1), Adamw())
     history = [layer.weight.detach().clone()]
     for group in optimiser.param_groups:
-        group[DECAY] = decay
+        group["lr"], group[DECAY] = 0.1, decay
     for _ in range(updates):
         optimiser.zero_grad()
         layer(torch.ones(1, 3)).square().sum().backward()
@@ -93,6 +93,16 @@ def test_matrices_decay_and_the_rest_does_not(frozen: bool) -> None:
         "classes.table",
         "words.weight",
     }
+
+
+def test_a_step_before_the_learning_rate_is_set_moves_nothing() -> None:
+    layer = nn.Linear(2, 2)
+    before = layer.weight.detach().clone()
+    optimiser = AveragingAdamw(parameter_groups(layer, 0.5), Adamw())
+    layer.weight.grad = torch.zeros(2, 2)
+    optimiser.step()
+    assert torch.equal(layer.weight, before)
+    assert torch.equal(optimiser.state[layer.weight][AVERAGE], before)
 
 
 def test_an_empty_group_is_left_out() -> None:

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+import safetensors.torch
+
+from data_pipeline.manifest import read_manifest
+from system.foundation.errors import CheckpointError
+from system.foundation.recipe import LearnedPosterior
+from system.foundation.world import World
+from system.train.assemble import assemble
+from system.train.state import Progress
+from system.train.state import cut
+from system.train.state import frozen_changes
+
+
+@pytest.fixture
+def saved(recipe, tmp_path):
+    """A state and the folder it was saved to."""
+    made = recipe()
+    state = assemble(made, World(), read_manifest(made.data.shards), attempt=3)
+    state.progress = Progress(images_seen=40, updates=4, skipped_updates=1)
+    state.save(tmp_path / "saved")
+    return state, tmp_path / "saved"
+
+
+def test_what_is_saved_says_where_it_is_from(saved) -> None:
+    state, folder = saved
+    content = json.loads((folder / "state.json").read_text())
+    assert content["images_seen"] == 40
+    assert content["attempt"] == 3
+    assert content["world_size"] == 1
+    assert content["manifest_digest"] == state.manifest.digest
+    assert content["recipe"] == state.recipe.model_dump(mode="json")
+    weights = safetensors.torch.load_file(folder / "averaged.safetensors")
+    assert weights.keys() == state.engine.module.state_dict().keys()
+
+
+def test_progress_is_taken_up(saved) -> None:
+    state, folder = saved
+    other = assemble(state.recipe, World(), read_manifest(state.manifest.url))
+    other.restore(folder)
+    assert other.progress == Progress(images_seen=40, updates=4, skipped_updates=1)
+
+
+def changed(folder, **values) -> None:
+    place = folder / "state.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | values))
+
+
+def test_another_model_is_refused_by_key(saved, recipe) -> None:
+    state, folder = saved
+    wider = recipe(flow={"width": 32, "depths": [1, 1], "head_width": 8})
+    changed(folder, recipe=wider.model_dump(mode="json"))
+    with pytest.raises(CheckpointError, match=r"flow\.width: 32 before, 16 now"):
+        state.restore(folder)
+
+
+def test_other_data_and_another_world_are_refused_together(saved) -> None:
+    state, folder = saved
+    changed(folder, manifest_digest="other", world_size=4)
+    with pytest.raises(CheckpointError) as error:
+        state.restore(folder)
+    assert "images with digest other before" in str(error.value)
+    assert "saved by 4 workers, this run has 1" in str(error.value)
+
+
+def test_a_state_that_lacks_numbers_is_refused(saved) -> None:
+    state, folder = saved
+    (folder / "state.json").write_text('{"images_seen": 1}')
+    with pytest.raises(CheckpointError, match=r"lacks attempt, manifest_digest"):
+        state.restore(folder)
+
+
+@pytest.mark.parametrize(
+    ("workers", "micro_batch", "size", "expected"),
+    [(1, None, 1, (8, 1)), (2, None, 2, (4, 1)), (2, 2, 2, (2, 2)), (2, 4, 1, (4, 2))],
+)
+def test_the_batch_is_cut_over_workers_and_passes(
+    recipe, workers, micro_batch, size, expected
+) -> None:
+    made = recipe(cluster={"workers": workers, "micro_batch": micro_batch})
+    assert cut(made, World(0, size)) == expected
+
+
+def test_what_a_run_may_change_is_not_listed(recipe) -> None:
+    before = recipe()
+    longer = before.run.model_copy(update={"total_images": 128})
+    assert frozen_changes(before, before.model_copy(update={"run": longer})) == []
+
+
+def test_another_posterior_is_listed_with_all_of_its_keys(recipe) -> None:
+    before = recipe()
+    learned = before.autoencoder.model_copy(update={"posterior": LearnedPosterior()})
+    lines = frozen_changes(before, before.model_copy(update={"autoencoder": learned}))
+    assert "autoencoder.posterior.kind: fixed before, learned now" in lines
+    assert any(line.startswith("autoencoder.posterior.std: 0.5 before") for line in lines)
+
+
+def test_the_state_of_another_world_size_is_refused_naming_both(trials) -> None:
+    assert "saved by 1 workers, this run has 2" in trials[0].complaint
