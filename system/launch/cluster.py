@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from system.launch.preflight import Resources
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 CHILD_PATIENCE_S = 30
+ANSWER_TIMEOUT_S = 10
 
 
 def is_given() -> bool:
@@ -32,18 +34,34 @@ def joined() -> Iterator[Resources]:
     """Connect to the cluster at RAY_ADDRESS. Raises ClusterError where it does not answer."""
     address = os.environ[ADDRESS_VARIABLE]
     logging.getLogger("ray").setLevel(logging.WARNING)
+    _check_answers(address)
     try:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"no Ray cluster answers at {ADDRESS_VARIABLE}={address}: {error}. Start one there, "
-            "correct the address, or unset it to use a private Ray on this machine."
-        ) from error
+        raise _nobody(address, error) from error
     try:
         total = ray.cluster_resources()
-        yield Resources(total.get("CPU", 0), total.get("GPU", 0))
+        yield Resources(total.get("CPU", 0.0), total.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes. Raises ClusterError where nobody listens."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not port.isdigit():
+        return  # `auto`, or another name that Ray knows how to find
+    try:
+        socket.create_connection((host, int(port)), ANSWER_TIMEOUT_S).close()
+    except OSError as error:
+        raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"no Ray cluster answers at {ADDRESS_VARIABLE}={address}: {error}. Start one there, "
+        "correct the address, or unset it to use a private Ray on this machine."
+    )
 
 
 def run_again_inside(offered: Resources) -> int:
@@ -67,7 +85,7 @@ def run_again_inside(offered: Resources) -> int:
 
 def machine() -> Resources:
     """What this machine has, as far as this process may use it."""
-    return Resources(len(psutil.Process().cpu_affinity()), torch.cuda.device_count())
+    return Resources(float(len(psutil.Process().cpu_affinity())), float(torch.cuda.device_count()))
 
 
 def private_resources(recipe: Recipe, there: Resources) -> Resources:
@@ -79,7 +97,7 @@ def private_resources(recipe: Recipe, there: Resources) -> Resources:
     training = recipe.cluster.workers * recipe.cluster.cpus_per_worker
     if recipe.evaluation.kind == "none" or training > there.cpus:
         return there
-    wanted = math.ceil(training + recipe.cluster.evaluation_cpus)
+    wanted = float(math.ceil(training + recipe.cluster.evaluation_cpus))
     return Resources(max(there.cpus, wanted), there.gpus)
 
 

@@ -36,8 +36,8 @@ LOOPBACK = "127.0.0.1"
 MARK = "PRIVATE_RAY_MARK"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 OBJECT_STORE_BYTES = 256 * 2**20
-# Ray's object store, and the buffers through which DeepSpeed's processes reduce on one CPU host.
-SHARED_MEMORY_BYTES = 768 * 2**20
+# The object store, and room for the batches that decoding processes hand over.
+SHARED_MEMORY_BYTES = 384 * 2**20
 DISK_BYTES = 2 * 2**30
 # Linux allows 107 bytes for the path of a socket; Ray's own part takes up to 70 of them.
 LONGEST_TEMPORARY = 36
@@ -63,7 +63,7 @@ class LocalRay:
 
 
 @contextmanager
-def local_ray(cpus: float, *, gpus: float = 0, port: int | None = None) -> Iterator[LocalRay]:
+def local_ray(cpus: float, *, gpus: float = 0.0, port: int | None = None) -> Iterator[LocalRay]:
     """Start Ray, wait until it answers, and end it whole, whatever happens inside.
 
     `port` asks for the dashboard at that port, 0 at any free one; None leaves the dashboard out.

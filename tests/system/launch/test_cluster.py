@@ -1,0 +1,41 @@
+"""What a private Ray offers, and what is said where no Ray answers."""
+
+import pytest
+
+from system.foundation.errors import ClusterError
+from system.foundation.recipe import NoEvaluation
+from system.launch.cluster import is_given
+from system.launch.cluster import joined
+from system.launch.cluster import machine
+from system.launch.cluster import private_resources
+from system.launch.preflight import Resources
+
+
+@pytest.mark.parametrize(
+    ("workers", "there", "evaluates", "offered"),
+    [(2, 2.0, True, 3.0), (2, 8.0, True, 8.0), (2, 1.0, True, 1.0), (2, 2.0, False, 2.0)],
+)
+def test_the_evaluation_may_share_processors_but_the_workers_may_not(
+    recipe, workers, there, evaluates, offered
+):
+    cluster = recipe.cluster.model_copy(update={"workers": workers})
+    update = {"cluster": cluster} | ({} if evaluates else {"evaluation": NoEvaluation()})
+    found = private_resources(recipe.model_copy(update=update), Resources(there, 1.0))
+    assert found == Resources(offered, 1.0)
+
+
+def test_this_machine_has_processors():
+    assert machine().cpus >= 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_an_address_that_nobody_answers(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert is_given()
+    with pytest.raises(ClusterError, match="no Ray cluster answers at"), joined():
+        pass
+
+
+def test_without_an_address_there_is_none(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert not is_given()

@@ -1,0 +1,84 @@
+"""What a program of `jobs/` says and with which code it leaves."""
+
+import os
+import signal
+
+import pytest
+from pydantic import Field
+
+from system.foundation.errors import ClusterError
+from system.foundation.errors import NumericsError
+from system.foundation.recipe import Record
+from system.launch.command import command
+from system.launch.command import run
+
+
+class Settings(Record):
+    """What the program under test is asked."""
+
+    count: int = Field(1, ge=0, description="how many")
+
+
+def leave_with(result):
+    def main(resolved):
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("result", "arguments", "code", "said"),
+    [
+        (None, [], 0, ""),
+        (0, ["count=3"], 0, ""),
+        (5, [], 5, ""),
+        (ClusterError("two CPUs"), [], 2, "cluster error: two CPUs\n"),
+        (NumericsError("not finite"), [], 1, "numerics error: not finite\n"),
+        (KeyboardInterrupt(), [], 130, "interrupted; what was started is stopped\n"),
+        (None, ["cout=3"], 2, "count"),
+        (None, ["count=-3"], 2, "count"),
+        (None, ["--count", "3"], 2, "found --count among the arguments"),
+    ],
+)
+def test_exit_codes_and_messages(result, arguments, code, said, capsys):
+    assert run(leave_with(result), None, about="", schema=Settings, arguments=arguments) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_what_nobody_foresaw_keeps_its_traceback(capsys):
+    main = leave_with(ValueError("surprise"))
+    assert run(main, None, about="", schema=Settings, arguments=[]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_help_is_the_docstring_and_every_key(capsys):
+    code = run(leave_with(3), None, about="What it does.", schema=Settings, arguments=["--help"])
+    page = capsys.readouterr().out
+    assert code == 0
+    assert page.startswith("What it does.\n\nusage: python jobs/")
+    assert "count" in page
+    assert "how many" in page
+
+
+def test_termination_unwinds_like_an_interrupt(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main(resolved):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as left:
+        command(main, None, about="", schema=Settings, arguments=[])
+    assert left.value.code == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_job_explains_itself(program):
+    shown = program("jobs/quickstart.py", "--help")
+    page, _ = shown.communicate(timeout=120)
+    assert shown.returncode == 0, page
+    for key in ("run.total_images", "engine.zero_stage", "evaluation.guidance", "port"):
+        assert key in page

@@ -1,0 +1,130 @@
+"""What the driver decides before Ray: what is done, what Ray's own list is worth, what Ray is told."""
+
+import json
+
+import pytest
+import ray
+
+from system.foundation import storage
+from system.foundation.recipe import NoEvaluation
+from system.launch.driver import RAY_LIST
+from system.launch.driver import Plan
+from system.launch.driver import _Thread
+from system.launch.driver import check_cluster
+from system.launch.driver import done_line
+from system.launch.driver import finished_images
+from system.launch.driver import prepare
+from system.launch.driver import set_aside_unusable_list
+from system.launch.driver import trainer
+from system.launch.preflight import Resources
+from system.launch.worker import Assignment
+from system.launch.worker import next_attempt
+from system.telemetry.ledger import Ledger
+
+
+def finish(url, images):
+    with Ledger(url, "driver", run="r", attempt=1) as ledger:
+        ledger.write("attempt_started")
+        ledger.write("run_finished", images_seen=images, seconds=61.0)
+
+
+def test_a_new_run_has_everything_before_it(recipe):
+    plan = prepare(recipe)
+    assert plan.images_seen == 0
+    assert not plan.is_done
+    assert plan.url == f"{recipe.run.root}/tiny"
+
+
+@pytest.mark.parametrize(
+    ("seen", "finished", "done"),
+    [(2048, 2048, True), (2048, None, False), (1024, 2048, False), (2048, 1024, False)],
+)
+def test_done_is_what_was_trained_and_declared(recipe, tmp_path, seen, finished, done):
+    url = str(tmp_path / "run")
+    if finished:
+        finish(url, finished)
+    assert finished_images(url) == (finished or 0)
+    assert Plan(recipe, url, seen).is_done is done
+
+
+def test_what_is_said_of_a_run_that_is_done(recipe, tmp_path):
+    url = str(tmp_path / "run")
+    finish(url, 2048)
+    said = done_line(Plan(recipe, url, 2048))
+    assert "run 'tiny' is done: 2,048 images in 1:01" in said
+    assert url in said
+    assert "run.total_images" in said
+
+
+def test_attempts_are_counted_in_the_ledger(tmp_path):
+    assert next_attempt(str(tmp_path)) == 1
+    finish(str(tmp_path), 1)
+    assert next_attempt(str(tmp_path)) == 2
+
+
+def listing(*names, version=ray.__version__):
+    results = [{"checkpoint_dir_name": name} for name in names]
+    return json.dumps({"ray_version": version, "checkpoint_results": results}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (None, True),
+        (listing(), True),
+        (listing("000000000064-1"), True),
+        (listing("000000000128-1"), False),
+        (listing(version="1.0"), False),
+        (b'{"ray_version": "2', False),
+        (b"[]", False),
+    ],
+    ids=["none", "empty", "there", "gone", "version", "torn", "other"],
+)
+def test_a_list_that_ray_would_stumble_over_is_set_aside(tmp_path, content, kept):
+    folder = tmp_path / "checkpoints"
+    storage.write_bytes(str(folder / "000000000064-1" / "state.json"), b"{}")
+    if content is not None:
+        (folder / RAY_LIST).write_bytes(content)
+    set_aside_unusable_list(str(tmp_path))
+    aside = [path for path in folder.iterdir() if "set-aside" in path.name]
+    assert (folder / RAY_LIST).exists() == (kept and content is not None)
+    assert [path.read_bytes() for path in aside] == ([] if kept else [content])
+
+
+def test_ray_is_told_what_the_recipe_says(recipe, tmp_path):
+    made = trainer(Plan(recipe, str(tmp_path), 0))
+    assert made.scaling_config.num_workers == 2
+    assert not made.scaling_config.use_gpu
+    assert made.backend_config.backend == "gloo"
+    assert made.run_config.name == "checkpoints"
+    assert made.run_config.storage_path == str(tmp_path)
+    assert made.run_config.failure_config.max_failures == 3
+    assert made.run_config.checkpoint_config.num_to_keep == 3
+    assert made.validation_config.task_config.timeout_s == 900
+    assert made.validation_config.ray_remote_kwargs["num_cpus"] == 1
+    assert Assignment.from_mapping(made.train_loop_config).recipe == recipe
+
+
+def test_on_gpus_and_without_evaluation(recipe, tmp_path):
+    silent = recipe.model_copy(update={"evaluation": NoEvaluation()})
+    plan = check_cluster(Plan(silent, str(tmp_path), 0), Resources(4.0, 2.0))
+    assert plan.device == "cuda"
+    made = trainer(plan)
+    assert made.backend_config.backend == "nccl"
+    assert made.scaling_config.resources_per_worker == {"CPU": 1, "GPU": 1.0}
+    assert made.validation_config is None
+
+
+def test_what_fit_raises_is_raised_in_the_main_thread():
+    def fail():
+        raise ValueError("from the thread")
+
+    thread = _Thread(fail)
+    while not thread.join(0.05):
+        pass
+    with pytest.raises(ValueError, match="from the thread"):
+        thread.raise_error()
+    well = _Thread(lambda: None)
+    while not well.join(0.05):
+        pass
+    well.raise_error()

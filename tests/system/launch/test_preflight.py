@@ -1,0 +1,202 @@
+"""Bad input is found before anything starts, with one clear message, and nothing is harmed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_pipeline.manifest import read_manifest
+from system.engine.checkpoints import name_of
+from system.engine.checkpoints import upload
+from system.foundation import storage
+from system.foundation.errors import BadInput
+from system.foundation.errors import CheckpointError
+from system.foundation.errors import ClusterError
+from system.foundation.errors import DataError
+from system.launch import preflight
+from system.launch.preflight import Resources
+
+DIGITS = Path(__file__).parents[3] / "configs" / "simflow_digits.yaml"
+
+
+def changed(recipe, section, **values):
+    part = getattr(recipe, section).model_copy(update=values)
+    return recipe.model_copy(update={section: part})
+
+
+@pytest.mark.parametrize(
+    ("folder", "root", "refused"),
+    [
+        ("/home/me/tree", "runs", None),
+        ("/tmp/ray/runtime_resources/working_dir_files/_ray_pkg_1", "runs", "run.root"),
+        ("/tmp/ray/runtime_resources/working_dir_files/_ray_pkg_1", "/data/runs", "data.shards"),
+        ("/tmp/ray/runtime_resources/working_dir_files/_ray_pkg_1", "s3://b/runs", "data.shards"),
+    ],
+)
+def test_relative_places_inside_a_submitted_copy(recipe, folder, root, refused):
+    recipe = changed(changed(recipe, "run", root=root), "data", shards="shards/digits")
+    if refused is None:
+        preflight.check_places(recipe, Path(folder))
+        return
+    with pytest.raises(BadInput, match=f"{refused} is '.*', a relative path"):
+        preflight.check_places(recipe, Path(folder))
+
+
+def test_every_path_becomes_absolute(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = changed(changed(recipe, "run", root="runs"), "data", shards="s3://b/digits")
+    recipe = changed(recipe, "autoencoder", weights="runs/first")
+    placed = preflight.with_absolute_paths(recipe)
+    assert placed.run.root == f"{tmp_path}/runs"
+    assert placed.data.shards == "s3://b/digits"
+    assert placed.autoencoder.weights == f"{tmp_path}/runs/first"
+    assert preflight.run_url(placed) == f"{tmp_path}/runs/tiny"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "uses_gpus", "settings", "refused"),
+    [
+        (3.0, 0.0, False, {}, None),
+        (2.0, 0.0, False, {}, "has 2 CPUs; 2 workers need 2 and the evaluation 1"),
+        (2.0, 0.0, False, {"evaluation_cpus": 0}, None),
+        (1.0, 0.0, False, {"evaluation_cpus": 0}, "has 1 CPUs"),
+        (9.0, 2.0, True, {}, None),
+        (9.0, 2.0, True, {"evaluation_gpus": 0.5}, "has 2 GPUs"),
+        (9.0, 1.0, True, {}, "has 1 GPUs"),
+    ],
+)
+def test_cluster_size(recipe, cpus, gpus, uses_gpus, settings, refused):
+    recipe = changed(recipe, "cluster", **settings)
+    if refused is None:
+        preflight.check_cluster(recipe, Resources(cpus, gpus), uses_gpus=uses_gpus)
+        return
+    with pytest.raises(ClusterError, match=refused):
+        preflight.check_cluster(recipe, Resources(cpus, gpus), uses_gpus=uses_gpus)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "device"),
+    [("auto", 0.0, "cpu"), ("auto", 1.0, "cpu"), ("auto", 2.0, "cuda"), ("cpu", 8.0, "cpu"),
+     ("cuda", 2.0, "cuda"), ("cuda", 0.0, None)],
+)  # fmt: skip
+def test_device(recipe, wanted, gpus, device):
+    recipe = changed(recipe, "cluster", device=wanted)
+    if device is None:
+        with pytest.raises(ClusterError, match="has no GPU"):
+            preflight.check_device(recipe, Resources(4.0, gpus))
+        return
+    assert preflight.check_device(recipe, Resources(4.0, gpus)) == device
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("data", {"shards": "/nowhere/at/all"}, "no such manifest"),
+        ("data", {"image_channels": 3}, "channels: shards 1, data.image_channels 3"),
+        ("data", {"classes": 7}, "classes: shards 10, data.classes 7"),
+        ("data", {"image_size": 16}, "size: shards hold 8x8"),
+    ],
+)
+def test_data(recipe, section, values, message):
+    with pytest.raises(DataError, match=message):
+        preflight.check_data(changed(recipe, section, **values))
+
+
+def test_data_that_fits(recipe):
+    assert preflight.check_data(recipe).samples == 1797
+
+
+def test_space(recipe, tmp_path):
+    size = preflight.checkpoint_bytes(recipe)
+    assert 50_000 < size < 5_000_000
+    preflight.check_space(str(tmp_path / "run"), size, kept=3)
+    preflight.check_space("memory://run", size, kept=3)
+    with pytest.raises(BadInput, match=r"MiB free; 5 checkpoints of .* need .* MiB"):
+        preflight.check_space(str(tmp_path / "run"), 2**50, kept=3)
+
+
+def test_writable(tmp_path):
+    preflight.check_writable(str(tmp_path / "run"))
+    assert list((tmp_path / "run" / "logs").iterdir()) == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match="cannot be written"):
+        preflight.check_writable(str(tmp_path / "file" / "run"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.fixture
+def run_with_checkpoint(recipe, tmp_path):
+    """A run's folder with a committed checkpoint at 512 images, as far as a check looks into it."""
+    digest = read_manifest(recipe.data.shards).split("train").digest
+    state = {
+        "recipe": recipe.model_dump(mode="json"), "manifest_digest": digest, "world_size": 2,
+        "images_seen": 512,
+    }  # fmt: skip
+    local, url = tmp_path / "local", str(tmp_path / "run")
+    local.mkdir()
+    (local / "state.json").write_text(json.dumps(state))
+    upload(local, storage.join(url, "checkpoints", name_of(512, 1)), 0, 1)
+    return url
+
+
+def test_a_checkpoint_to_go_on_from(recipe, run_with_checkpoint, tmp_path):
+    manifest = preflight.check_data(recipe)
+    assert preflight.check_checkpoint(recipe, manifest, str(tmp_path / "other")) is None
+    found = preflight.check_checkpoint(recipe, manifest, run_with_checkpoint)
+    assert found.images_seen == 512
+    longer = changed(recipe, "run", total_images=10**6)
+    assert preflight.check_checkpoint(longer, manifest, run_with_checkpoint).images_seen == 512
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("flow", {"width": 32}, "flow.width: 16 before, 32 now"),
+        ("autoencoder", {"width": 16}, "autoencoder.width: 8 before, 16 now"),
+        ("run", {"seed": 4}, "run.seed: 0 before, 4 now"),
+        ("cluster", {"workers": 1}, "cluster.workers: 2 before, 1 now"),
+    ],
+)
+def test_a_checkpoint_of_another_shape(recipe, run_with_checkpoint, section, values, message):
+    manifest = preflight.check_data(recipe)
+    before = sorted(Path(run_with_checkpoint).rglob("*"))
+    with pytest.raises(CheckpointError, match=message) as refused:
+        preflight.check_checkpoint(
+            changed(recipe, section, **values), manifest, run_with_checkpoint
+        )
+    assert "run.name=" in str(refused.value)
+    assert sorted(Path(run_with_checkpoint).rglob("*")) == before
+
+
+def test_a_checkpoint_of_other_images(recipe, run_with_checkpoint):
+    manifest = preflight.check_data(recipe).split("held_out")
+    other = manifest.__class__(
+        manifest.url,
+        tuple(shard.__class__(**{**vars_of(shard), "split": "train"}) for shard in manifest.shards),
+        manifest.channels,
+        manifest.class_names,
+        manifest.image_size,
+    )
+    with pytest.raises(CheckpointError, match="holds other images than before"):
+        preflight.check_checkpoint(recipe, other, run_with_checkpoint)
+
+
+def vars_of(record):
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run.total_imags=5"], "run.total_images"),
+        (["data.shards=/nowhere/at/all"], "no such manifest"),
+        (["cluster.workers=64"], "cluster error: the cluster has"),
+    ],
+)
+def test_the_program_says_so_and_leaves_with_two(program, tiny, tmp_path, arguments, said):
+    job = program("jobs/simflow_digits.py", *tiny, f"run.root={tmp_path / 'runs'}", *arguments)
+    output, _ = job.communicate(timeout=200)
+    assert job.returncode == 2, output
+    assert said in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,106 @@
+"""The mirror is deterministic, offline without a key, and harmless when it breaks."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from system.foundation import storage
+from system.foundation.recipe import Wandb
+from system.telemetry import wandb_sink
+from system.telemetry.wandb_sink import WandbSink
+from system.telemetry.wandb_sink import resolve_mode
+from system.telemetry.wandb_sink import row
+from system.telemetry.wandb_sink import run_id
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "resolved"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", {"WANDB_API_KEY": ""}, "offline"),
+        ("auto", {"WANDB_API_KEY": "k"}, "online"),
+        ("offline", {"WANDB_API_KEY": "k"}, "offline"),
+        ("disabled", {"WANDB_API_KEY": "k"}, "disabled"),
+        ("online", {}, "online"),
+    ],
+)
+def test_mode(mode, environment, resolved):
+    assert resolve_mode(Wandb(mode=mode), environment) == resolved
+
+
+def test_the_same_run_has_the_same_id_and_another_place_another():
+    assert run_id("s3://b/runs/digits") == run_id("s3://b/runs/digits/")
+    assert run_id("s3://b/runs/digits").startswith("digits-")
+    assert run_id("s3://b/runs/digits") != run_id("s3://c/runs/digits")
+
+
+REPORT = {"kind": "report", "images_seen": 64, "values": {"loss/total": 0.5}}
+EVALUATION = {"kind": "evaluation", "images_seen": 64, "values": {"evaluation/gfid": 9.0}}
+
+
+@pytest.mark.parametrize(
+    ("event", "logged"),
+    [
+        (REPORT, {"images_seen": 64, "loss/total": 0.5}),
+        (EVALUATION, {"images_seen": 64, "evaluation/gfid": 9.0}),
+        ({"kind": "checkpoint", "images_seen": 64}, {}),
+    ],
+)
+def test_row(event, logged):
+    assert row(event) == logged
+
+
+def test_disabled_does_nothing(tmp_path):
+    sink = WandbSink(Wandb(mode="disabled"), str(tmp_path / "run"), {})
+    sink.show(REPORT)
+    sink.close()
+    assert sink.failures == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_offline_mirror_holds_values_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    url = str(tmp_path / "run")
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "png")
+    storage.write_bytes(f"{url}/samples/{64:012d}.png", picture.getvalue())
+    sink = WandbSink(Wandb(mode="auto"), url, {"run.seed": 0})
+    for event in (REPORT, {"kind": "checkpoint", "images_seen": 64}, EVALUATION):
+        sink.show(event)
+    sink.close(60)
+    assert sink.failures == 0
+    written = list((tmp_path / "run" / "logs").rglob(f"run-{run_id(url)}.wandb"))
+    assert len(written) == 1
+    assert b"loss/total" in written[0].read_bytes()
+    assert b"evaluation/gfid" in written[0].read_bytes()
+    assert list((tmp_path / "run" / "logs").rglob("samples*.png"))
+
+
+def test_a_mirror_that_cannot_start_counts_and_lets_the_run_go_on(tmp_path, caplog):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    sink = WandbSink(Wandb(mode="offline"), str(tmp_path / "run"), {})
+    sink.show(REPORT)
+    sink.close()
+    assert sink.failures == 2
+    assert "the run goes on without it" in caplog.text
+
+
+def test_a_picture_that_cannot_be_read_is_counted(tmp_path):
+    url = str(tmp_path / "run")
+    storage.write_bytes(f"{url}/samples/{64:012d}.png", b"no picture")
+    sink = WandbSink(Wandb(mode="offline"), url, {})
+    sink.show(EVALUATION)
+    sink.close(60)
+    assert sink.failures == 1
+
+
+def test_a_full_queue_loses_events_and_never_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb_sink, "QUEUE_LENGTH", 1)
+    monkeypatch.setattr(WandbSink, "_work", lambda self: None)  # a mirror that hangs for ever
+    sink = WandbSink(Wandb(mode="offline"), str(tmp_path / "run"), {})
+    for _ in range(3):
+        sink.show(REPORT)
+    assert sink.failures == 2
+    sink.close(0.05)
+    assert sink.failures == 3
