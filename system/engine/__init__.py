@@ -4,5 +4,6 @@ import os
 
 import torch
 
-# DeepSpeed looks for an accelerator when it is imported, and warns where it finds none.
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+# DeepSpeed looks for an accelerator when it is imported, and warns where it finds none. Set anew in
+# every process: a driver without a GPU hands its environment on to workers that have one.
+os.environ["DS_ACCELERATOR"] = "cuda" if torch.cuda.is_available() else "cpu"

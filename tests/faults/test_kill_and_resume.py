@@ -47,7 +47,7 @@ def kill_after_first_checkpoint(root: Path, killed: list[int]) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("case", [(2, "bf16"), (3, "fp32")], ids=lambda c: f"zero{c[0]}-{c[1]}")
+@pytest.mark.parametrize("case", [(2, "bf16")], ids=lambda c: f"zero{c[0]}-{c[1]}")
 def test_a_killed_worker_costs_no_bit(tmp_path: Path, shards: str, case: tuple[int, str]) -> None:
     whole = run_to_the_end(tmp_path, shards, tmp_path / "whole", case, 1)
 
