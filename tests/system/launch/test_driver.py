@@ -1,4 +1,4 @@
-"""What the driver decides before Ray: what is done, what Ray's own list is worth, what Ray is told."""
+"""What the driver decides before Ray: what is done, what Ray's list is worth, what Ray is told."""
 
 import json
 

@@ -70,17 +70,23 @@ def test_it_answers_to_the_token_alone_and_leaves_nothing(monkeypatch):
 
 @pytest.mark.ray
 def test_an_error_inside_ends_it_too():
-    with pytest.raises(RuntimeError, match="mine"), local_ray(cpus=1.0) as running:
+    started = []
+
+    def fail(running):
+        started.append(running)
         assert marked(running.mark)
         raise RuntimeError("mine")
-    assert marked(running.mark) == []
-    assert not running.folder.exists()
+
+    with pytest.raises(RuntimeError, match="mine"), local_ray(cpus=1.0) as running:
+        fail(running)
+    assert marked(started[0].mark) == []
+    assert not started[0].folder.exists()
 
 
 @pytest.mark.ray
 def test_a_ray_that_does_not_come_up_tells_its_last_words(monkeypatch):
     monkeypatch.setattr(module, "OBJECT_STORE_BYTES", 1)
-    with pytest.raises(ClusterError, match="the private Ray ended. Its last words"), local_ray(1.0):
+    with pytest.raises(ClusterError, match="the private Ray ended"), local_ray(1.0):
         pass
 
 
