@@ -74,17 +74,17 @@ def work(values: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(recipe.cluster.cpus_per_worker)))
     attempt = _agree(next_attempt(assignment.url) if world.is_first else None)
     manifest = read_manifest(recipe.data.shards)
+    store = CheckpointStore(storage.join(assignment.url, "checkpoints"))
     with (
         _logged(assignment.url, world.rank),
         Ledger(
             assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
         ) as ledger,
-        _told(ledger, world, assignment.device),
+        _told(ledger, world, store),
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
         state = assemble(recipe, world, manifest, attempt=attempt)
-        store = CheckpointStore(storage.join(assignment.url, "checkpoints"))
         reporter = RayReporter(recipe, store, world, ledger, attempt)
         train(state, store, reporter, ledger, scratch=Path(at))
         # The last upload goes on in a thread of Ray's; the folder must outlive it.
@@ -189,13 +189,15 @@ def _pending() -> int:
 
 
 @contextmanager
-def _told(ledger: Ledger, world: World, device: str) -> Iterator[None]:
+def _told(ledger: Ledger, world: World, store: CheckpointStore) -> Iterator[None]:
     """The ledger tells when an attempt begins and how it ends."""
     if world.is_first:
+        newest = store.latest(verify=False)
         ledger.write(
             "attempt_started",
+            images_seen=newest.images_seen if newest else 0,
             workers=world.size,
-            device=device,
+            device=world.device.type,
             host=platform.node(),
             process=os.getpid(),
         )

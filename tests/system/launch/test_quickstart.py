@@ -70,7 +70,7 @@ def test_interrupted_and_started_again_it_ends_with_pictures(program, tiny, tmp_
         assert Path(place).exists()
         assert place in said
     drawn = np.load(run / "samples.npz")
-    assert drawn["arr_0"].shape[1:] == (8, 8, 1)
+    assert drawn["arr_0"].shape == (1000, 8, 8, 3)
     assert drawn["arr_0"].dtype == np.uint8
     assert Image.open(run / "samples.png").format == "PNG"
     assert Image.open(run / "curves.png").format == "PNG"
