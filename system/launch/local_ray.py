@@ -6,8 +6,8 @@
 Ray is one child process in a session of its own. Whatever it starts inherits a mark in its
 environment, so that on leaving every process of ours, and no other, can be found and ended.
 
-Source: reference notes of the project: `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` is what binds all of
-Ray's servers to 127.0.0.1; `ray stop` would end every Ray of the host.
+`RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` is what binds all of Ray's servers to 127.0.0.1 (2.60). `ray
+stop` is not for us: it would end every Ray of the host.
 """
 
 import ctypes
