@@ -29,7 +29,7 @@ def gradient_logits(flow: Flow, tokens: Float[Tensor, "B T D"]) -> Float[Tensor,
     """The derivative of log p(tokens | softmax(logits) mix of classes) at logits zero, in nats."""
     with torch.enable_grad():
         logits = tokens.new_zeros(len(tokens), flow.classes, requires_grad=True)
-        vectors = flow.embedding.vectors().detach()
+        vectors = flow.embedding.table.detach()
         mixed = logits.softmax(dim=1).to(vectors.dtype) @ vectors
         (gradient,) = torch.autograd.grad(flow.log_prob(tokens, mixed).sum(), logits)
     return gradient

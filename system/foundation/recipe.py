@@ -287,7 +287,10 @@ class DigitsEvaluation(Record):
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
     seed: int = Field(0, ge=0, description="seed of the drawn noise and labels")
     density_samples: PositiveInt = Field(
-        4, description="posterior draws per image in density classifiers"
+        4, description="posterior draws per image: Bayes classifier"
+    )
+    gradient_samples: PositiveInt = Field(
+        16, description="posterior draws per image: one-gradient classifier"
     )
     batch: PositiveInt = Field(256, description="images per pass")
     timeout_s: PositiveInt = Field(900, description="seconds before an evaluation is given up")

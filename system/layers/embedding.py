@@ -10,7 +10,6 @@ from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
 from torch import nn
-from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +49,21 @@ def axial_rotary(side: int, head_width: int, base: float, device: torch.device) 
 
 
 class ClassEmbedding(nn.Module):
-    """One vector of length one per class. The null class is the mean of all of them, as in TARFlow.
+    """One vector per class. The null class is the mean of all of them, as in TARFlow.
 
     So the unconditional model lies in the middle of the conditional ones, which is where the
-    one-gradient density classifier expands. The length is ours: the term of second order that this
-    classifier leaves out grows with it, and where it is equal for all classes it favours none.
-
-    Source: mean as the null class, TARFlow, arXiv 2412.06329, released code.
+    one-gradient density classifier expands. Source: TARFlow, arXiv 2412.06329, released code.
     """
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(classes, width))
-        nn.init.orthogonal_(self.table)
+        self.table = nn.Parameter(torch.randn(classes, width) * 0.02)
 
     def forward(
         self, label: Int[Tensor, "B"], drop: Bool[Tensor, "B"] | None = None
     ) -> Float[Tensor, "B E"]:
         """The vectors of `label`, with the null class where `drop` says so."""
-        vectors = self.vectors()
-        chosen = vectors[label]
+        chosen = self.table[label]
         if drop is None:
             return chosen
-        return torch.where(drop[:, None], vectors.mean(dim=0), chosen)
-
-    def vectors(self) -> Float[Tensor, "classes E"]:
-        """The vector of every class."""
-        wide = self.table.to(torch.promote_types(self.table.dtype, torch.float32))
-        return functional.normalize(wide, dim=1).to(self.table.dtype)
+        return torch.where(drop[:, None], self.table.mean(dim=0), chosen)

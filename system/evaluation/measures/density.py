@@ -19,6 +19,7 @@ Source: SimFlow, arXiv 2512.04084; training-free classification of R-REPA, arXiv
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +33,7 @@ from system.evaluation.protocol import Measurement
 from system.evaluation.scores import accuracy
 from system.flow.density_classifier import bayes_logits
 from system.flow.density_classifier import gradient_logits
+from system.flow.flow import Flow
 from system.flow.flow import to_tokens
 from system.objectives.likelihood import bits_per_dim
 from system.objectives.likelihood import entropy_per_dim
@@ -40,18 +42,24 @@ from system.objectives.likelihood import entropy_per_dim
 def density(bench: Bench) -> list[Measurement]:
     """Held-out bits per dimension and rate; accuracy of the exact and one-gradient classifiers."""
     flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
+    settings = bench.settings
     bayes, gradient, entropy = [], [], 0.0
     for index, posterior in held_out_posteriors(bench):
         draws = [
             to_tokens(posterior.sample(latent_noise(bench, index, draw)), patch)
-            for draw in range(bench.settings.density_samples)
+            for draw in range(max(settings.density_samples, settings.gradient_samples))
         ]
-        bayes.append(torch.stack([bayes_logits(flow, tokens) for tokens in draws]).mean(dim=0))
-        gradient.append(
-            torch.stack([gradient_logits(flow, tokens) for tokens in draws]).mean(dim=0)
-        )
+        bayes.append(_mean_logits(bayes_logits, flow, draws[: settings.density_samples]))
+        gradient.append(_mean_logits(gradient_logits, flow, draws[: settings.gradient_samples]))
         entropy += entropy_per_dim(posterior).item() * len(index) / len(bench.held_out.label)
     return _measurements(bench, torch.cat(bayes).cpu(), torch.cat(gradient).cpu(), entropy)
+
+
+def _mean_logits(
+    classify: Callable[[Flow, Tensor], Tensor], flow: Flow, draws: list[Tensor]
+) -> Float[Tensor, "B classes"]:
+    """The logits of latents, averaged over posterior draws of the same images."""
+    return torch.stack([classify(flow, tokens) for tokens in draws]).mean(dim=0)
 
 
 def _measurements(
@@ -71,13 +79,17 @@ def _measurements(
         "bayes_accuracy": accuracy(bayes, label),
         "gradient_accuracy": accuracy(gradient, label),
     }
-    latents = Latents(draws=bench.settings.density_samples, seed=bench.settings.seed)
-    return [
-        Measurement(
-            name=f"evaluation/{name}",
-            value=value,
-            standard_error=error if name.endswith("bits_per_dim") else None,
-            protocol=bench.density_protocol(name, latents),
+    settings = bench.settings
+    measurements = []
+    for name, value in numbers.items():
+        is_gradient = name == "gradient_accuracy"
+        draws = settings.gradient_samples if is_gradient else settings.density_samples
+        measurements.append(
+            Measurement(
+                name=f"evaluation/{name}",
+                value=value,
+                standard_error=error if name.endswith("bits_per_dim") else None,
+                protocol=bench.density_protocol(name, Latents(draws=draws, seed=settings.seed)),
+            )
         )
-        for name, value in numbers.items()
-    ]
+    return measurements

@@ -34,6 +34,7 @@ TINY = (
     "flow.depths=[1, 1]",
     "flow.head_width=8",
     "evaluation.density_samples=2",
+    "evaluation.gradient_samples=3",
 )
 
 

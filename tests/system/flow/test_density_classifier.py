@@ -33,7 +33,7 @@ def test_gradient_logits_are_finite_differences_of_the_likelihood(
         ends = []
         for sign in (1, -1):
             logits[label] = sign * step
-            mixed = (logits.softmax(dim=0) @ flow.embedding.vectors()).expand(3, -1)
+            mixed = (logits.softmax(dim=0) @ flow.embedding.table).expand(3, -1)
             ends.append(flow.log_prob(data, mixed))
         # Central differences of a function of order one: error of order step squared.
         torch.testing.assert_close(

@@ -37,6 +37,7 @@ def tiny(shards: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "run.global_batch=64", "run.report_every_images=256", "run.checkpoint_every_images=256",
         "autoencoder.width=8", "flow.width=16", "flow.depths=[1, 1]", "flow.head_width=8",
         "evaluation.every_images=2048", "evaluation.density_samples=1",
+        "evaluation.gradient_samples=1",
     ]  # fmt: skip
 
 

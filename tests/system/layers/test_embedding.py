@@ -35,15 +35,5 @@ def test_the_null_class_is_the_mean_of_all_classes() -> None:
     embedding = ClassEmbedding(5, 8)
     label = torch.tensor([0, 3, 4])
     dropped = embedding(label, torch.tensor([False, True, False]))
-    torch.testing.assert_close(dropped[1], embedding.vectors().mean(dim=0))
+    torch.testing.assert_close(dropped[1], embedding.table.mean(dim=0))
     torch.testing.assert_close(dropped[[0, 2]], embedding(label)[[0, 2]])
-
-
-def test_class_vectors_keep_length_one_however_the_table_moves() -> None:
-    embedding = ClassEmbedding(5, 8).bfloat16()
-    embedding.table.data += 3 * torch.randn(5, 8)
-    # bf16 keeps eight bits.
-    torch.testing.assert_close(
-        embedding.vectors().float().norm(dim=1), torch.ones(5), rtol=2**-7, atol=0
-    )
-    assert embedding(torch.tensor([1])).dtype == torch.bfloat16

@@ -55,7 +55,12 @@ def test_the_same_name_goes_on_where_it_was(recipe) -> None:
 def test_checkpoints_are_evaluated_in_line_when_asked(recipe) -> None:
     made = recipe(
         run={"global_batch": 8, "name": "alone"} | EVERY,
-        evaluation={"kind": "digits", "every_images": 32, "density_samples": 1},
+        evaluation={
+            "kind": "digits",
+            "every_images": 32,
+            "density_samples": 1,
+            "gradient_samples": 1,
+        },
     )
     folder = train_alone(made)
     (event,) = events(folder, "evaluation")

@@ -50,4 +50,6 @@ def test_densities_have_an_error_bar_and_no_detector(bench):
     assert bits.standard_error > 0
     assert bits.protocol.detector is None
     assert bits.protocol.latents.draws == bench.settings.density_samples
+    gradient = measured["evaluation/gradient_accuracy"].protocol.latents
+    assert gradient.draws == bench.settings.gradient_samples
     assert measured["evaluation/bayes_accuracy"].standard_error is None
