@@ -26,6 +26,7 @@ from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import RecipeError
+from system.foundation.errors import StorageError
 from system.foundation.recipe import Recipe
 
 AVERAGED = "averaged.safetensors"
@@ -186,10 +187,17 @@ def _read_markers(url: str) -> list[dict[str, Any]]:
 
 def _read_marker(url: str, name: str) -> dict[str, Any]:
     try:
-        files = json.loads(storage.read_text(url))
+        files = json.loads(storage.read_bytes(url).decode())
+        if not isinstance(files, dict):
+            raise TypeError(f"it holds no JSON object but {files!r:.60}")
         sound = all(_is_inside(file) and {"bytes", "xxh3"} <= files[file].keys() for file in files)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{name} is damaged: {error}") from error
+    except StorageError as error:
+        # A store that fails now and then says nothing about the checkpoint; a folder does.
+        if not isinstance(error.__cause__, IsADirectoryError):
+            raise
+        raise CheckpointError(f"{name} is damaged: it is a folder") from error
     if not sound:
         raise CheckpointError(f"{name} is damaged: it names files outside of the checkpoint")
     return files

@@ -14,6 +14,7 @@ from system.engine.checkpoints import read_averaged
 from system.engine.checkpoints import read_state
 from system.engine.checkpoints import upload
 from system.foundation.errors import CheckpointError
+from system.foundation.errors import StorageError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -96,14 +97,46 @@ def test_a_damaged_file_is_found_and_the_one_before_is_used(store, commit, damag
     assert store.latest(verify=False) == newest
 
 
-@pytest.mark.parametrize(
-    "content", [b"{", b"[1]", b'{"a": 1}', b'{"a": {}}', b'{"../a": {"bytes": 1, "xxh3": ""}}']
-)
-def test_a_damaged_marker_is_found(store, commit, content) -> None:
+MARKERS = {
+    "cut": lambda _: b"{",
+    "empty": lambda _: b"",
+    "high bit flipped": lambda content: bytes([content[0] ^ 0x80]) + content[1:],
+    "empty list": lambda _: b"[]",
+    "list": lambda _: b"[1]",
+    "null": lambda _: b"null",
+    "text": lambda _: b'""',
+    "file without a record": lambda _: b'{"a": 1}',
+    "file without a digest": lambda _: b'{"a": {}}',
+    "file outside": lambda _: b'{"../a": {"bytes": 1, "xxh3": ""}}',
+}
+
+
+@pytest.mark.parametrize("damage", MARKERS)
+def test_a_damaged_marker_is_found(store, commit, damage) -> None:
     older, newest = commit(64), commit(128)
-    break_file(f"{newest.url}/COMMITTED.1-of-2.json", lambda _: content)
+    break_file(f"{newest.url}/COMMITTED.1-of-2.json", MARKERS[damage])
     assert store.latest() == older
-    assert "is damaged" in store.passed_over[0].reason
+    assert "COMMITTED.1-of-2.json is damaged" in store.passed_over[0].reason
+
+
+def test_a_marker_that_is_a_folder_is_found(store, commit) -> None:
+    older, newest = commit(64), commit(128)
+    break_file(f"{newest.url}/COMMITTED.1-of-2.json", None)
+    checkpoints.storage.write_bytes(f"{newest.url}/COMMITTED.1-of-2.json/stranger", b"")
+    assert store.latest() == older
+    assert "COMMITTED.1-of-2.json is damaged" in store.passed_over[0].reason
+
+
+def test_a_store_that_fails_is_no_damage(tmp_path, make_checkpoint, monkeypatch) -> None:
+    place = CheckpointStore(str(tmp_path)).place(64, 1)
+    upload(make_checkpoint("one", **{"a.pt": b"a"}), place.url, 0, 1)
+
+    def fail(url: str) -> bytes:
+        raise StorageError(f"cannot read {url}")
+
+    monkeypatch.setattr(checkpoints.storage, "read_bytes", fail)
+    with pytest.raises(StorageError):
+        flaw(place.url)
 
 
 def test_markers_of_groups_of_two_sizes_do_not_make_one(store, commit, make_checkpoint) -> None:
