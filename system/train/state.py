@@ -34,6 +34,9 @@ FROZEN_KEYS = (
     "data.image_size",
     "data.image_channels",
     "data.classes",
+    "data.crop",
+    "data.flip",
+    "data.window_shards",  # another window is another order, in the midst of an epoch
     "autoencoder.*",
     "flow.width",
     "flow.depths",

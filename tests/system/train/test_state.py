@@ -88,6 +88,25 @@ def test_what_a_run_may_change_is_not_listed(recipe) -> None:
     assert frozen_changes(before, before.model_copy(update={"run": longer})) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("window_shards", 3), ("crop", "adm"), ("flip", True)],
+)
+def test_what_changes_the_stream_of_images_is_listed(recipe, key, value) -> None:
+    before = recipe()
+    data = before.data.model_copy(update={key: value})
+    (line,) = frozen_changes(before, before.model_copy(update={"data": data}))
+    assert line == f"data.{key}: {getattr(before.data, key)} before, {value} now"
+
+
+def test_a_changed_window_is_refused_on_restoring(saved) -> None:
+    state, folder = saved
+    data = state.recipe.data.model_copy(update={"window_shards": 3})
+    changed(folder, recipe=state.recipe.model_copy(update={"data": data}).model_dump(mode="json"))
+    with pytest.raises(CheckpointError, match=r"data\.window_shards: 3 before, 8 now"):
+        state.restore(folder)
+
+
 def test_another_posterior_is_listed_with_all_of_its_keys(recipe) -> None:
     before = recipe()
     learned = before.autoencoder.model_copy(update={"posterior": LearnedPosterior()})
