@@ -28,7 +28,8 @@ class Record(BaseModel):
 class Run(Record):
     """Which run this is, how long it goes on, and where it writes."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+    # Ray and every store make file names of it, which may have 255 bytes with what they add.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = Field(
         description="name of the run; the same name under the same root resumes it"
     )
     root: str = Field("runs", description="folder or url that holds runs (any fsspec url)")
@@ -106,13 +107,22 @@ class LearnedPosterior(Record):
     min_log_std: float = Field(-5.0, description="lower clamp of the log standard deviation")
     max_log_std: float = Field(2.0, description="upper clamp of the log standard deviation")
 
+    @model_validator(mode="after")
+    def _clamps_leave_room(self) -> Self:
+        if self.min_log_std >= self.max_log_std:
+            raise ValueError(
+                f"min_log_std {self.min_log_std:g} must be below max_log_std {self.max_log_std:g}"
+            )
+        return self
+
 
 class Autoencoder(Record):
     """Convolutional encoder and decoder (the layout of latent-diffusion autoencoders)."""
 
     width: PositiveInt = Field(128, description="channels at full resolution")
     multipliers: tuple[PositiveInt, ...] = Field(
-        description="channel multiplier per resolution; each but the first halves the grid"
+        min_length=1,
+        description="channel multiplier per resolution; each but the first halves the grid",
     )
     blocks_per_level: PositiveInt = Field(2, description="residual blocks per resolution")
     latent_channels: PositiveInt = Field(description="channels of the latent")
@@ -135,7 +145,8 @@ class Flow(Record):
 
     width: PositiveInt = Field(description="transformer width")
     depths: tuple[PositiveInt, ...] = Field(
-        description="transformer layers of each block, from the data side to the noise side"
+        min_length=1,
+        description="transformer layers of each block, from the data side to the noise side",
     )
     head_width: PositiveInt = Field(64, description="width of an attention head")
     patch: PositiveInt = Field(1, description="latent cells per token side")
@@ -199,6 +210,12 @@ class PatchGan(Record):
     width: PositiveInt = Field(64, description="channels of the first layer")
     layers: PositiveInt = Field(3, description="strided layers")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="its own learning rate")
+
+    @property
+    def smallest_image(self) -> int:
+        """Side of the smallest image that it can judge: each strided layer halves the grid, rounded
+        down, and each of the two last convolutions (4x4, padded by one) takes one more row."""
+        return 3 * 2**self.layers
 
 
 class Likelihood(Record):
@@ -346,6 +363,17 @@ class Recipe(Record):
         if self.latent_size % self.flow.patch:
             raise ValueError(
                 f"flow.patch {self.flow.patch} does not divide the latent side {self.latent_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _discriminator_fits(self) -> Self:
+        adversarial, side = self.objective.adversarial, self.data.image_size
+        if isinstance(adversarial, PatchGan) and side < adversarial.smallest_image:
+            raise ValueError(
+                f"objective.adversarial.layers {adversarial.layers} needs images of at least "
+                f"{adversarial.smallest_image} pixels; data.image_size is {side}: take fewer "
+                "layers, or objective.adversarial.kind=none"
             )
         return self
 

@@ -65,6 +65,18 @@ def test_recipes_do_not_change() -> None:
         ({"run": {"sead": 3}}, "run.sead"),
         ({"engine": {"gradient_clip": float("nan")}}, "engine.gradient_clip"),
         ({"data": {"image_channels": 2}}, "data.image_channels"),
+        ({"run": {"name": "a" * 101}}, "at most 100 characters"),
+        ({"autoencoder": {"multipliers": []}}, "autoencoder.multipliers"),
+        ({"flow": {"depths": []}}, "flow.depths"),
+        (
+            {"autoencoder": {"posterior": {"kind": "learned", "min_log_std": 2.0}}},
+            "min_log_std 2 must be below max_log_std 2",
+        ),
+        (
+            {"objective": {"adversarial": {"kind": "patchgan"}}},
+            "objective.adversarial.layers 3 needs images of at least 24 pixels; "
+            "data.image_size is 16",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from system.foundation.recipe import PatchGan
@@ -23,6 +24,15 @@ def test_an_image_is_judged_by_itself() -> None:
     critic = PatchDiscriminator(PatchGan(width=8, layers=2), 1)
     images = torch.randn(3, 1, 16, 16)
     torch.testing.assert_close(critic(images)[1:2], critic(images[1:2]))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_the_smallest_image_is_the_smallest_that_can_be_judged(layers: int) -> None:
+    shape = PatchGan(width=8, layers=layers)
+    critic, side = PatchDiscriminator(shape, 1), shape.smallest_image
+    assert critic(torch.randn(2, 1, side, side)).shape == (2, 1, 1, 1)
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        critic(torch.randn(2, 1, side - 1, side - 1))
 
 
 def test_hinge_losses() -> None:
