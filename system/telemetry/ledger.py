@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 from typing import Literal
 from typing import Self
+from typing import TypeGuard
 
 from system.foundation import storage
 from system.foundation.errors import StorageError
@@ -137,7 +138,7 @@ class Follower:
             event = json.loads(line)
         except ValueError:
             event = None
-        if isinstance(event, dict) and isinstance(event.get("time"), int | float):
+        if _is_event(event):
             return event
         self.torn_lines += 1
         return None
@@ -146,6 +147,15 @@ class Follower:
 def read_ledger(run_url: str) -> list[Event]:
     """Every event of the run whose folder this is, in order of time; none if it has no ledger."""
     return Follower(run_url).poll()
+
+
+def _is_event(found: Any) -> TypeGuard[Event]:
+    """Whether it has what every reader asks for; a line of another program's need not."""
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("time"), int | float)
+        and isinstance(found.get("kind"), str)
+    )
 
 
 def _number(value: Any) -> Any:

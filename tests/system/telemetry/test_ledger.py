@@ -125,3 +125,13 @@ def test_events_wait_while_the_store_is_down_and_none_is_lost(monkeypatch):
     ledger.write("checkpoint", images_seen=2)
     ledger.close()
     assert [e["images_seen"] for e in read_ledger(url)] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ['{"time": 3.0}', '{"kind": "report"}', '{"time": 3, "kind": 1}'])
+def test_a_line_without_time_or_kind_is_passed_over_like_a_torn_one(tmp_path, line):
+    with Ledger(str(tmp_path), "a", run="r") as ledger:
+        ledger.write("attempt_started")
+    (tmp_path / "ledger" / "b.jsonl").write_text(f"{line}\n")
+    follower = Follower(str(tmp_path))
+    assert [event["kind"] for event in follower.poll()] == ["attempt_started"]
+    assert follower.torn_lines == 1
