@@ -94,8 +94,14 @@ class CheckpointStore:
         return folder
 
     def prune(self, keep: int) -> list[Checkpoint]:
-        """Remove all but the newest `keep` committed ones, and return what was removed."""
-        old = self.all()[:-keep]
+        """Remove what is older than the newest `keep` whole ones, and return what was removed.
+
+        One that lacks a file or a byte is not counted, so it never costs a whole one its place.
+        Digests are not read: that would take as long as the checkpoints are large.
+        """
+        committed = self.all()
+        sound = [one for one in committed if _is_complete(one.url)]
+        old = [one for one in committed if one < sound[-keep]] if len(sound) > keep else []
         for checkpoint in old:
             # Markers first: what is half removed must not look committed.
             for name in storage.list_names(checkpoint.url):
@@ -212,16 +218,30 @@ def _files(markers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: written for marker in markers for name, written in marker.items()}
 
 
+def _is_complete(url: str) -> bool:
+    """Whether every file of a committed checkpoint is there, in its full length."""
+    try:
+        for name, written in _files(_read_markers(url)).items():
+            _check_size(storage.join(url, name), name, written)
+    except CheckpointError:
+        return False
+    return True
+
+
 def _check(url: str, name: str, written: dict[str, Any]) -> None:
     """Raise CheckpointError if a file is not what its marker says."""
+    _check_size(url, name, written)
+    if _digest(url) != written["xxh3"]:
+        raise CheckpointError(f"{name} is damaged: its digest is not that of its marker")
+
+
+def _check_size(url: str, name: str, written: dict[str, Any]) -> None:
     try:
         found = storage.size(url)
     except FileNotFoundError as error:
         raise CheckpointError(f"{name} is missing") from error
     if found != written["bytes"]:
         raise CheckpointError(f"{name} has {found} bytes, expected {written['bytes']}")
-    if _digest(url) != written["xxh3"]:
-        raise CheckpointError(f"{name} is damaged: its digest is not that of its marker")
 
 
 def _digest(url: str) -> str:

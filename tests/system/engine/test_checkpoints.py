@@ -182,6 +182,17 @@ def test_prune_keeps_the_newest_and_what_is_not_committed(store, commit) -> None
     assert store.prune(keep=5) == []
 
 
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_pruning_never_trades_a_whole_one_for_a_damaged_one(store, commit, damage) -> None:
+    made = [commit(n) for n in (8, 16, 24)]
+    break_file(f"{made[2].url}/engine/rank1.pt", DAMAGES[damage][0])
+    assert store.prune(keep=1) == made[:1]
+    assert store.latest() == made[1]
+    later = commit(32)
+    assert store.prune(keep=1) == made[1:]
+    assert store.all() == [later]
+
+
 def test_strangers_in_the_folder_are_left_alone(store, commit) -> None:
     whole = commit(64)
     checkpoints.storage.write_bytes(f"{store.url}/notes.txt", b"mine")
