@@ -52,6 +52,11 @@ class PassedOver:
 
     checkpoint: Checkpoint
     reason: str
+    was_committed: bool  # and so may have been the state of the run
+
+
+class NotCommitted(CheckpointError):
+    """Its upload was never finished: it was never a state to go on from."""
 
 
 class CheckpointStore:
@@ -79,11 +84,29 @@ class CheckpointStore:
         """The newest that is committed and, with `verify`, whole; None if there is none."""
         self.passed_over = []
         for checkpoint in reversed(self._found()):
-            reason = flaw(checkpoint.url, verify=verify)
-            if reason is None:
+            try:
+                _examine(checkpoint.url, verify=verify)
+            except CheckpointError as error:
+                committed = not isinstance(error, NotCommitted)
+                self.passed_over.append(PassedOver(checkpoint, str(error), committed))
+            else:
                 return checkpoint
-            self.passed_over.append(PassedOver(checkpoint, reason))
         return None
+
+    def newest_or_refuse(self) -> Checkpoint | None:
+        """The newest whole one to go on from; None only where none was ever committed.
+
+        Raises CheckpointError where all that were committed are damaged: beginning anew then is
+        for a person to decide.
+        """
+        newest = self.latest()
+        if newest is None and any(one.was_committed for one in self.passed_over):
+            listed = "".join(f"\n  {one.checkpoint.url}: {one.reason}" for one in self.passed_over)
+            raise CheckpointError(
+                f"the run has checkpoints in {self.url}, but none is whole:{listed}\n"
+                "Repair one from a copy; or, to begin anew, remove them or give another run.name"
+            )
+        return newest
 
     def fetch(self, checkpoint: Checkpoint, folder: Path) -> Path:
         """A local folder with its files: `folder`, or its own if it lies on this machine."""
@@ -134,9 +157,7 @@ def upload(folder: Path, url: str, rank: int, size: int) -> None:
 def flaw(url: str, *, verify: bool = True) -> str | None:
     """Why the checkpoint at `url` cannot be used; None if it can. `verify` reads every file."""
     try:
-        markers = _read_markers(url)
-        for name, written in _files(markers).items() if verify else ():
-            _check(storage.join(url, name), name, written)
+        _examine(url, verify=verify)
     except CheckpointError as error:
         return str(error)
     return None
@@ -175,19 +196,26 @@ def read_state(url: str) -> dict[str, Any]:
     return state
 
 
+def _examine(url: str, *, verify: bool) -> None:
+    """Raise CheckpointError, or NotCommitted, if the checkpoint at `url` cannot be used."""
+    markers = _read_markers(url)
+    for name, written in _files(markers).items() if verify else ():
+        _check(storage.join(url, name), name, written)
+
+
 def _read_markers(url: str) -> list[dict[str, Any]]:
     """The markers of all workers. Raises CheckpointError if one is missing or unreadable."""
     found = {name: _MARKER.fullmatch(name) for name in storage.list_names(url)}
     markers = {name: match for name, match in found.items() if match}
     if not markers:
-        raise CheckpointError("not committed: no worker has written its marker")
+        raise NotCommitted("not committed: no worker has written its marker")
     sizes = {int(match[2]) for match in markers.values()}
     ranks = {int(match[1]) for match in markers.values()}
     if len(sizes) > 1:
         raise CheckpointError(f"has markers of groups of {sorted(sizes)} workers")
     missing = sorted(set(range(sizes.pop())) - ranks)
     if missing:
-        raise CheckpointError(f"not committed: the markers of workers {missing} are missing")
+        raise NotCommitted(f"not committed: the markers of workers {missing} are missing")
     return [_read_marker(storage.join(url, name), name) for name in sorted(markers)]
 
 

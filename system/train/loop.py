@@ -9,9 +9,11 @@ import torch
 
 from data_pipeline.loader import Stream
 from data_pipeline.loader import open_stream
+from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import name_of
 from system.engine.schedules import is_due
+from system.foundation.errors import CheckpointError
 from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
 from system.telemetry.ledger import Ledger
@@ -59,20 +61,34 @@ def train(
 
 
 def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: Path) -> Progress:
-    """Take up the newest checkpoint that is whole, if there is one; the same on every worker."""
-    newest = store.latest() if state.world.is_first else None
-    for passed_over in store.passed_over if state.world.is_first else ():
+    """Take up the newest checkpoint that is whole, if there is one; the same on every worker.
+
+    Raises CheckpointError, on every worker, where there are checkpoints but none is whole.
+    """
+    found = state.world.broadcast(_look(store, ledger) if state.world.is_first else None)
+    if isinstance(found, CheckpointError):
+        raise found
+    if found is not None:
+        fetched = scratch / "restored"
+        state.restore(store.fetch(found, fetched))
+        shutil.rmtree(fetched, ignore_errors=True)
+    return state.progress
+
+
+def _look(store: CheckpointStore, ledger: Ledger) -> Checkpoint | CheckpointError | None:
+    """What to go on from, or why not to; what is passed over goes into the ledger."""
+    found: Checkpoint | CheckpointError | None
+    try:
+        found = store.newest_or_refuse()
+    except CheckpointError as error:
+        found = error
+    for passed_over in store.passed_over:
         ledger.write(
             "checkpoint_passed_over",
             checkpoint=passed_over.checkpoint.url,
             reason=passed_over.reason,
         )
-    newest = state.world.broadcast(newest)
-    if newest is not None:
-        fetched = scratch / "restored"
-        state.restore(store.fetch(newest, fetched))
-        shutil.rmtree(fetched, ignore_errors=True)
-    return state.progress
+    return found
 
 
 def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:

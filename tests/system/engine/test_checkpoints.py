@@ -139,6 +139,26 @@ def test_a_store_that_fails_is_no_damage(tmp_path, make_checkpoint, monkeypatch)
         flaw(place.url)
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(store, commit) -> None:
+    older, newest = commit(64), commit(128)
+    break_file(f"{older.url}/engine/rank0.pt", None)
+    break_file(f"{newest.url}/COMMITTED.1-of-2.json", MARKERS["high bit flipped"])
+    with pytest.raises(CheckpointError) as error:
+        store.newest_or_refuse()
+    assert f"{older.url}: engine/rank0.pt is missing" in str(error.value)
+    assert f"{newest.url}: COMMITTED.1-of-2.json is damaged" in str(error.value)
+    assert "remove them or give another run.name" in str(error.value)
+
+
+def test_a_run_killed_in_its_first_upload_begins_anew(store, commit, make_checkpoint) -> None:
+    assert store.newest_or_refuse() is None
+    upload(make_checkpoint("torn", **{"rank0.pt": b"0"}), store.place(64, 1).url, 0, 2)
+    assert store.newest_or_refuse() is None
+    assert not store.passed_over[0].was_committed
+    whole = commit(32)
+    assert store.newest_or_refuse() == whole
+
+
 def test_markers_of_groups_of_two_sizes_do_not_make_one(store, commit, make_checkpoint) -> None:
     mixed = commit(64)
     upload(make_checkpoint("third", **{"rank2.pt": b"2"}), mixed.url, 2, 3)

@@ -7,6 +7,7 @@ import torch
 from data_pipeline.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.foundation import storage
+from system.foundation.errors import CheckpointError
 from system.foundation.errors import NumericsError
 from system.foundation.recipe import DigitsEvaluation
 from system.foundation.world import World
@@ -21,6 +22,7 @@ from tests.system.train.trials import Ended
 from tests.system.train.trials import run_loop
 
 CASES = [(stage, "fp32") for stage in STAGES] + [(2, "bf16")]
+EVERY_BATCH = {"report_every_images": 8, "checkpoint_every_images": 8}
 
 
 def measured(values: dict[str, float]) -> dict[str, float]:
@@ -90,6 +92,20 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_named(recipe, tmp_path) 
     ]
     assert event["checkpoint"] == newest.url
     assert "averaged.safetensors is damaged" in event["reason"]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_stops_and_names_them(recipe) -> None:
+    made = recipe(run={"name": "tiny", "global_batch": 8, "total_images": 16, **EVERY_BATCH})
+    _, collector = run_loop(World(), made)
+    urls = [one.url for one in collector.store.all()]
+    for url in urls:
+        storage.remove(storage.join(url, "averaged.safetensors"))
+    with pytest.raises(CheckpointError) as error:
+        run_loop(World(), made, attempt=2)
+    assert len(urls) == 2
+    assert all(f"{url}: averaged.safetensors is missing" in str(error.value) for url in urls)
+    events = read_ledger(f"{made.run.root}/tiny")
+    assert {e["checkpoint"] for e in events if e["kind"] == "checkpoint_passed_over"} == set(urls)
 
 
 def same(one: Ended, other: Ended) -> bool:
