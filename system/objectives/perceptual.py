@@ -6,9 +6,12 @@ Source: LPIPS, arXiv 1801.03924.
 """
 
 import io
+from pickle import UnpicklingError
+from typing import Any
 
 import lpips
 import torch
+import torchvision
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
@@ -16,6 +19,8 @@ from torch import nn
 from system.foundation.errors import BadInput
 from system.foundation.storage import exists
 from system.foundation.storage import read_bytes
+
+FILE = "vgg16-397923af.pth"
 
 
 class PerceptualLoss(nn.Module):
@@ -26,17 +31,9 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, trunk_url: str) -> None:
         super().__init__()
-        if not exists(trunk_url):
-            raise BadInput(
-                f"objective.perceptual.trunk: no file at {trunk_url}; expected torchvision's "
-                "VGG-16 weights, vgg16-397923af.pth (528 MB). Download it, or set "
-                "objective.perceptual.kind=none"
-            )
-        weights = torch.load(
-            io.BytesIO(read_bytes(trunk_url)), weights_only=True, map_location="cpu"
-        )
+        weights = read_trunk(trunk_url)
         self.distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-        _fill_trunk(self.distance.net, weights, trunk_url)
+        _fill_trunk(self.distance.net, weights)
         self.requires_grad_(False).eval()
 
     def forward(
@@ -47,15 +44,48 @@ class PerceptualLoss(nn.Module):
         return self.distance(decoded.expand(*shape), image.expand(*shape)).mean()
 
 
-def _fill_trunk(trunk: nn.Module, weights: dict[str, Tensor], url: str) -> None:
-    """Put torchvision's `features.N` weights into the library's slices, which keep each N."""
-    wanted = {name: name.split(".", 1)[1] for name in trunk.state_dict()}
-    missing = [
-        f"features.{place}" for place in wanted.values() if f"features.{place}" not in weights
-    ]
+def read_trunk(url: str) -> dict[str, Tensor]:
+    """The weights of a VGG-16's convolutions, by torchvision's names.
+
+    Raises BadInput where the file is absent, unreadable, or holds something else.
+    """
+    if not exists(url):
+        raise BadInput(
+            f"objective.perceptual.trunk: no file at {url}; expected torchvision's VGG-16 weights, "
+            f"{FILE} (528 MB). Download it, or set objective.perceptual.kind=none"
+        )
+    try:
+        weights = torch.load(io.BytesIO(read_bytes(url)), weights_only=True, map_location="cpu")
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadInput(
+            f"objective.perceptual.trunk: {url} is no file of torch's weights, or a damaged one "
+            f"({said}); expected torchvision's {FILE} (528 MB). Download it again"
+        ) from error
+    return _checked(weights, url)
+
+
+def _checked(weights: Any, url: str) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        trunk = torchvision.models.vgg16(weights=None).features
+    wanted = {f"features.{name}": value.shape for name, value in trunk.state_dict().items()}
+    there = weights if isinstance(weights, dict) else {}
+    missing = [name for name in wanted if not isinstance(there.get(name), Tensor)]
     if missing:
         raise BadInput(
             f"objective.perceptual.trunk: {url} lacks {', '.join(missing[:3])} "
-            f"({len(missing)} of {len(wanted)} tensors); expected torchvision's vgg16-397923af.pth"
+            f"({len(missing)} of {len(wanted)} tensors); expected torchvision's {FILE}"
         )
-    trunk.load_state_dict({name: weights[f"features.{place}"] for name, place in wanted.items()})
+    for name, shape in wanted.items():
+        if there[name].shape != shape:
+            raise BadInput(
+                f"objective.perceptual.trunk: {name} of {url} has shape "
+                f"{tuple(there[name].shape)}; expected {tuple(shape)}, as in torchvision's {FILE}"
+            )
+    return {name: there[name] for name in wanted}
+
+
+def _fill_trunk(trunk: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put torchvision's `features.N` weights into the library's slices, which keep each N."""
+    places = {name: name.split(".", 1)[1] for name in trunk.state_dict()}
+    trunk.load_state_dict({name: weights[f"features.{place}"] for name, place in places.items()})

@@ -7,6 +7,7 @@ import torchvision
 
 from system.foundation.errors import BadInput
 from system.objectives.perceptual import PerceptualLoss
+from system.objectives.perceptual import read_trunk
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,29 @@ def test_a_missing_or_wrong_trunk_is_named(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(BadInput, match="25 of 26 tensors"):
         PerceptualLoss(str(tmp_path / "other.pth"))
+
+
+def test_a_file_that_torch_cannot_read_is_named(
+    tmp_path: Path, trunk: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
+    place = tmp_path / "damaged.pth"
+    whole = trunk[0].read_bytes()
+    for content in (b"", b"hello", b"<html>not found</html>", whole[:1000], whole[:-1000]):
+        place.write_bytes(content)
+        with pytest.raises(BadInput, match=r"damaged\.pth is no file .* vgg16-397923af\.pth"):
+            read_trunk(str(place))
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), ["a"], {"features.0.weight": "text"}])
+def test_a_file_of_something_else_is_named(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(BadInput, match="26 of 26 tensors"):
+        read_trunk(str(tmp_path / "other.pth"))
+
+
+def test_weights_of_another_shape_are_named(
+    tmp_path: Path, trunk: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
+    torch.save(trunk[1] | {"features.2.bias": torch.zeros(5)}, tmp_path / "other.pth")
+    with pytest.raises(BadInput, match=r"features\.2\.bias of .* has shape \(5,\); expected \(64,"):
+        read_trunk(str(tmp_path / "other.pth"))
