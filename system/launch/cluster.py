@@ -91,13 +91,14 @@ def machine() -> Resources:
 def private_resources(recipe: Recipe, there: Resources) -> Resources:
     """What a private Ray offers: all there is, and more CPUs for the evaluation if need be.
 
-    On a small machine the evaluation shares processors with the workers. The workers themselves
-    must fit: where they do not, the count stays as it is and the pre-flight check says so.
+    On a small machine the evaluation shares processors with the workers. Each of the two must fit
+    by itself: where one does not, the count stays as it is and the pre-flight check says so.
     """
     training = recipe.cluster.workers * recipe.cluster.cpus_per_worker
-    if recipe.evaluation.kind == "none" or training > there.cpus:
+    evaluation = recipe.cluster.evaluation_cpus
+    if recipe.evaluation.kind == "none" or max(training, evaluation) > there.cpus:
         return there
-    wanted = float(math.ceil(training + recipe.cluster.evaluation_cpus))
+    wanted = float(math.ceil(training + evaluation))
     return Resources(max(there.cpus, wanted), there.gpus)
 
 

@@ -9,6 +9,7 @@ from system.launch.cluster import joined
 from system.launch.cluster import machine
 from system.launch.cluster import private_resources
 from system.launch.preflight import Resources
+from system.launch.preflight import check_cluster
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,15 @@ def test_the_evaluation_may_share_processors_but_the_workers_may_not(
     update = {"cluster": cluster} | ({} if evaluates else {"evaluation": NoEvaluation()})
     found = private_resources(recipe.model_copy(update=update), Resources(there, 1.0))
     assert found == Resources(offered, 1.0)
+
+
+def test_an_evaluation_larger_than_the_machine_is_refused(recipe):
+    cluster = recipe.cluster.model_copy(update={"evaluation_cpus": 1000})
+    large = recipe.model_copy(update={"cluster": cluster})
+    offered = private_resources(large, Resources(4.0, 0.0))
+    assert offered == Resources(4.0, 0.0)
+    with pytest.raises(ClusterError, match="has 4 CPUs; 2 workers need 2 and the evaluation 1000"):
+        check_cluster(large, offered, uses_gpus=False)
 
 
 def test_this_machine_has_processors():
