@@ -91,6 +91,7 @@ def drive(resolved: Resolved[Recipe]) -> int:
     return 0
 
 
+@preflight.answering_storage()
 def prepare(recipe: Recipe) -> Plan:
     """The checks that need no cluster. Raises an error of the BadInput family."""
     preflight.check_places(recipe, Path.cwd())
@@ -100,6 +101,7 @@ def prepare(recipe: Recipe) -> Plan:
     latest = preflight.check_checkpoint(recipe, manifest, url)
     plan = Plan(recipe, url, latest.images_seen if latest else 0)
     if not plan.is_done:
+        preflight.check_inputs(recipe)
         size = preflight.checkpoint_bytes(recipe)
         preflight.check_space(url, size, recipe.run.keep_checkpoints)
     return plan

@@ -5,7 +5,11 @@ All raise an error of the BadInput family, which ends a program with exit code 2
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import torch
@@ -15,7 +19,9 @@ from data_pipeline.manifest import check_manifest
 from data_pipeline.manifest import read_manifest
 from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
+from system.engine.checkpoints import flaw
 from system.engine.checkpoints import read_state
+from system.evaluation.subject import find_checkpoint
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import BadInput
@@ -23,8 +29,10 @@ from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
+from system.foundation.recipe import Lpips
 from system.foundation.recipe import Recipe
 from system.objectives.joint import JointModel
+from system.objectives.perceptual import read_trunk
 from system.train.state import frozen_changes
 
 # Bytes per parameter in a checkpoint: master weights, two moments and the average in float32, the
@@ -49,15 +57,37 @@ def run_url(recipe: Recipe) -> str:
 def with_absolute_paths(recipe: Recipe) -> Recipe:
     """The recipe, and nothing that a program added to it, with every local path absolute."""
     values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
-    for section, key in (
-        (values["run"], "root"),
-        (values["data"], "shards"),
-        (values["autoencoder"], "weights"),
-        (values["objective"]["perceptual"], "trunk"),
-    ):
-        if section.get(key) is not None:
-            section[key] = absolute(section[key])
+    for place, value in places(recipe).items():
+        *sections, key = place.split(".")
+        section = reduce(getitem, sections, values)
+        section[key] = absolute(value)
     return recipe_from_mapping(values)
+
+
+def places(recipe: Recipe) -> dict[str, str]:
+    """Every path or url of a recipe, by its full key."""
+    found = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
+    if recipe.autoencoder.weights is not None:
+        found["autoencoder.weights"] = recipe.autoencoder.weights
+    if isinstance(recipe.objective.perceptual, Lpips):
+        found["objective.perceptual.trunk"] = recipe.objective.perceptual.trunk
+    return found
+
+
+@contextmanager
+def answering_storage() -> Iterator[None]:
+    """Before a start, a store that does not answer is the user's to mend: BadInput.
+
+    Later the same StorageError is tried again, since stores fail now and then.
+    """
+    try:
+        yield
+    except StorageError as error:
+        raise BadInput(
+            f"{error}. Nothing was started. Check that the address is right, that this machine "
+            "reaches it, and that it may: the folder's permissions, or the store's credentials "
+            "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws)."
+        ) from error
 
 
 def absolute(url: str) -> str:
@@ -68,18 +98,25 @@ def absolute(url: str) -> str:
 
 
 def check_places(recipe: Recipe, folder: Path) -> None:
-    """Raise BadInput where a relative path would end inside Ray's temporary copy of the tree.
+    """Raise BadInput for a place that a run cannot use.
 
-    `folder` is the working directory. A submitted job runs in a copy that is deleted with it.
+    That is memory, which no two processes share, and a relative path inside Ray's temporary copy of
+    the tree. `folder` is the working directory; the copy is deleted with the submitted job.
     """
+    for key, value in places(recipe).items():
+        if "memory" in value.rpartition("://")[0].split("::"):
+            raise BadInput(
+                f"{key} is {value!r}, but the workers are other processes and do not see this "
+                "one's memory. Give a folder, or the url of an object store."
+            )
     if "working_dir_files" not in folder.parts:
         return
-    for key, value in (("run.root", recipe.run.root), ("data.shards", recipe.data.shards)):
+    for key, value in places(recipe).items():
         if storage.is_local(value) and not storage.local_path(value).is_absolute():
             raise BadInput(
                 f"{key} is {value!r}, a relative path, but this job runs in Ray's temporary copy "
-                f"of the tree ({folder}), where shards are absent and results would be lost. Give "
-                f"an absolute path or a url: {key}=/some/shared/folder."
+                f"of the tree ({folder}), where files of yours are absent and results would be "
+                f"lost. Give an absolute path or a url: {key}=/some/shared/place."
             )
 
 
@@ -92,6 +129,23 @@ def check_data(recipe: Recipe) -> Manifest:
     check_manifest(manifest, recipe.data)
     manifest.split("train")
     return manifest
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Raise BadInput where weights that training starts from are absent or of no use."""
+    weights, perceptual = recipe.autoencoder.weights, recipe.objective.perceptual
+    if weights is not None:
+        try:
+            checkpoint = find_checkpoint(weights)
+        except CheckpointError as error:
+            raise CheckpointError(f"autoencoder.weights: {error}") from error
+        if (reason := flaw(checkpoint)) is not None:
+            raise CheckpointError(
+                f"autoencoder.weights: {checkpoint} cannot be used: {reason}. Give another "
+                "checkpoint of that run, or the run's folder for its newest committed one."
+            )
+    if isinstance(perceptual, Lpips):
+        read_trunk(perceptual.trunk)
 
 
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:

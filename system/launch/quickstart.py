@@ -26,6 +26,7 @@ from system.launch.driver import done_line
 from system.launch.driver import prepare
 from system.launch.local_ray import local_ray
 from system.launch.preflight import Resources
+from system.launch.preflight import answering_storage
 from system.launch.preflight import with_absolute_paths
 from system.launch.submission import placed
 from system.launch.submission import submit
@@ -67,6 +68,7 @@ def train_digits(resolved: Resolved[Quickstart]) -> str:
     return plan.url
 
 
+@answering_storage()
 def pack_digits(shards: str) -> None:
     """Pack the digits that scikit-learn carries, unless shards are there already."""
     if not storage.exists(storage.join(shards, MANIFEST_NAME)):

@@ -23,6 +23,7 @@ from system.foundation.overlay import is_file
 from system.foundation.recipe import Recipe
 from system.launch.command import ROOT
 from system.launch.preflight import absolute
+from system.launch.preflight import places
 from system.launch.provenance import COMMIT_VARIABLE
 from system.launch.provenance import commit
 
@@ -42,10 +43,9 @@ class Outcome:
 
 def placed(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
     """The arguments of a job that mean the same from another folder: with absolute paths."""
-    places = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
     return [
         *(absolute(each) if is_file(each) else each for each in arguments),
-        *(f"{key}={absolute(value)}" for key, value in places.items()),
+        *(f"{key}={absolute(value)}" for key, value in places(recipe).items()),
     ]
 
 

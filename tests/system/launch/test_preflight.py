@@ -13,7 +13,9 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
+from system.foundation.recipe import Lpips
 from system.launch import preflight
+from system.launch.driver import prepare
 from system.launch.preflight import Resources
 
 DIGITS = Path(__file__).parents[3] / "configs" / "simflow_digits.yaml"
@@ -40,6 +42,56 @@ def test_relative_places_inside_a_submitted_copy(recipe, folder, root, refused):
         return
     with pytest.raises(BadInput, match=f"{refused} is '.*', a relative path"):
         preflight.check_places(recipe, Path(folder))
+
+
+@pytest.mark.parametrize("key", ["autoencoder.weights", "objective.perceptual.trunk"])
+def test_relative_weights_inside_a_submitted_copy(recipe, key):
+    folder = Path("/tmp/ray/runtime_resources/working_dir_files/_ray_pkg_1")
+    if key == "autoencoder.weights":
+        recipe = changed(recipe, "autoencoder", weights="runs/first")
+    else:
+        recipe = changed(recipe, "objective", perceptual=Lpips(trunk="vgg.pth"))
+    preflight.check_places(recipe, Path("/home/me/tree"))
+    with pytest.raises(BadInput, match=f"{key} is '.*', a relative path"):
+        preflight.check_places(recipe, folder)
+
+
+@pytest.mark.parametrize("root", ["memory://runs", "simplecache::memory://runs"])
+def test_a_run_does_not_live_in_memory(recipe, root):
+    with pytest.raises(BadInput, match=r"run\.root is .* do not see this one's memory"):
+        preflight.check_places(changed(recipe, "run", root=root), Path("/home/me/tree"))
+    preflight.check_places(changed(recipe, "run", root="/memory/runs"), Path("/home/me/tree"))
+
+
+def test_weights_to_start_from_are_committed(recipe, run_with_checkpoint, tmp_path):
+    preflight.check_inputs(recipe)
+    preflight.check_inputs(changed(recipe, "autoencoder", weights=run_with_checkpoint))
+    with pytest.raises(CheckpointError, match=r"autoencoder\.weights: .*no committed checkpoint"):
+        preflight.check_inputs(changed(recipe, "autoencoder", weights=str(tmp_path / "absent")))
+    (checkpoint,) = Path(run_with_checkpoint, "checkpoints").iterdir()
+    whole = changed(recipe, "autoencoder", weights=str(checkpoint))
+    preflight.check_inputs(whole)
+    next(checkpoint.glob("COMMITTED*")).unlink()
+    with pytest.raises(CheckpointError, match=r"autoencoder\.weights: .* cannot be used"):
+        preflight.check_inputs(whole)
+
+
+def test_the_trunk_is_looked_into(recipe, tmp_path):
+    (tmp_path / "vgg.pth").write_bytes(b"hello")
+    for name, said in (("absent.pth", "no file at"), ("vgg.pth", "is no file of torch's weights")):
+        perceptual = Lpips(trunk=str(tmp_path / name))
+        with pytest.raises(BadInput, match=rf"objective\.perceptual\.trunk: .*{said}"):
+            preflight.check_inputs(changed(recipe, "objective", perceptual=perceptual))
+
+
+def test_a_store_that_does_not_answer_is_bad_input(recipe, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(BadInput, match=r"s3://bucket/runs/.* Nothing was started\. Check"):
+        prepare(changed(recipe, "run", root="s3://bucket/runs"))
 
 
 def test_every_path_becomes_absolute(recipe, tmp_path, monkeypatch):
@@ -191,6 +243,8 @@ def vars_of(record):
         (["run.total_imags=5"], "run.total_images"),
         (["data.shards=/nowhere/at/all"], "no such manifest"),
         (["cluster.workers=64"], "cluster error: the cluster has"),
+        (["autoencoder.weights=/nowhere/at/all"], "autoencoder.weights: checkpoint=/nowhere"),
+        (["run.root=memory://runs"], "run.root is 'memory://runs'"),
     ],
 )
 def test_the_program_says_so_and_leaves_with_two(program, tiny, tmp_path, arguments, said):

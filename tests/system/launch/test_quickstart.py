@@ -10,6 +10,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from system.foundation.errors import BadInput
 from system.launch.local_ray import MARK
 from system.launch.quickstart import job_arguments
 from system.launch.quickstart import pack_digits
@@ -26,6 +27,12 @@ def test_digits_are_packed_once(tmp_path, capsys):
     assert "1797 images packed" in capsys.readouterr().out
     pack_digits(str(tmp_path / "digits"))
     assert capsys.readouterr().out == ""
+
+
+def test_shards_that_cannot_be_written_are_bad_input(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match=r"file/digits/.* Check that"):
+        pack_digits(str(tmp_path / "file" / "digits"))
 
 
 def left_behind(marks):
