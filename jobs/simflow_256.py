@@ -1,4 +1,4 @@
-"""Train SimFlow at 256 pixels: the published model, from ImageNet shards to gFID.
+r"""Train SimFlow at 256 pixels: the published model, from ImageNet shards to gFID.
 
     ray job submit --working-dir . -- python jobs/simflow_256.py run.root=s3://bucket/runs \
         data.shards=s3://bucket/imagenet objective.perceptual.trunk=/models/vgg16-397923af.pth

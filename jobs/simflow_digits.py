@@ -1,4 +1,4 @@
-"""Train SimFlow on handwritten digits: the whole system at the size of a laptop.
+r"""Train SimFlow on handwritten digits: the whole system at the size of a laptop.
 
     python jobs/simflow_digits.py                                               # a private Ray
     ray job submit --working-dir . -- python jobs/simflow_digits.py \
@@ -8,7 +8,7 @@ Pack the digits first, or let jobs/quickstart.py do everything:
 
     python jobs/pack_imagenet.py configs/pack_digits.yaml out=shards/digits
 
-Two workers and an evaluation worker on two cores; about six minutes. Three hops to the loop: this
+Two workers and an evaluation worker on two cores; about five minutes. Three hops to the loop: this
 file, system/launch/worker.py, system/train/loop.py.
 """
 

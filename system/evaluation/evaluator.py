@@ -34,6 +34,7 @@ from system.evaluation.protocol import write_evaluation
 from system.evaluation.scores import accuracy
 from system.evaluation.subject import Subject
 from system.evaluation.subject import read_subject
+from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.recipe import DigitsEvaluation
@@ -62,7 +63,8 @@ def evaluate(
     with exact_arithmetic(threads):
         with _timed(seconds, "prepare"):
             subject = read_subject(checkpoint_url, device)
-            bench = _prepare(subject, recipe or subject.recipe, output)
+            home = run_of(checkpoint_url) or output
+            bench = _prepare(subject, recipe or subject.recipe, home)
         measured = [_classifier_accuracy(bench)]
         with _timed(seconds, "reconstruction"):
             measured += reconstruction(bench)
@@ -94,7 +96,7 @@ def detectors_folder(run_folder: str) -> str:
     return storage.join(root or ".", "detectors")
 
 
-def _prepare(subject: Subject, recipe: Recipe, output: str) -> Bench:
+def _prepare(subject: Subject, recipe: Recipe, run_folder: str) -> Bench:
     settings = recipe.evaluation
     if not isinstance(settings, DigitsEvaluation):
         raise BadInput(
@@ -108,7 +110,7 @@ def _prepare(subject: Subject, recipe: Recipe, output: str) -> Bench:
         train,
         classes=data.classes,
         data_digest=manifest.digest,
-        folder=detectors_folder(output),
+        folder=detectors_folder(run_folder),
     )
     return Bench(
         subject=subject,

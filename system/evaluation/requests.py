@@ -20,6 +20,7 @@ from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
+from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.recipe import DigitsEvaluation
@@ -43,8 +44,8 @@ class Sampling(Record):
     labels: Annotated[str, Field(pattern=r"^(balanced|[0-9]+)$")] = Field(
         "balanced", description="balanced: every class in turn; or one class by its number"
     )
-    guidance: Weight = Field(
-        1.0, description="guidance weight; 0 draws from the conditional itself"
+    guidance: Weight | None = Field(
+        None, description="guidance weight, 0 for none; null takes that of the run's evaluation"
     )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
     seed: int = Field(0, ge=0, description="image i is a function of seed and i")
@@ -83,7 +84,7 @@ def sample_to_folder(request: Sampling) -> list[str]:
     label = _labels(request, subject)
     drawing = Drawing.at(
         labels="balanced" if request.labels == "balanced" else "fixed",
-        guidance=request.guidance,
+        guidance=_guidance(request, subject),
         temperature=request.temperature,
         seed=request.seed,
     )
@@ -132,8 +133,8 @@ def evaluate_to_table(request: Scoring) -> str:
 
 def run_folder_of(checkpoint_url: str) -> str:
     """The run's folder of a checkpoint that lies in its `checkpoints/`. Raises BadInput."""
-    run, _, rest = checkpoint_url.rstrip("/").rpartition("/checkpoints/")
-    if not run or "/" in rest:
+    run = run_of(checkpoint_url)
+    if run is None:
         raise BadInput(
             f"checkpoint={checkpoint_url} does not lie in a run's checkpoints/; expected "
             "out=FOLDER for the record of a checkpoint that was moved"
@@ -152,6 +153,13 @@ def _labels(request: Sampling, subject: Subject) -> Int[Tensor, "N"]:
             f"expected balanced or a number from 0 to {classes - 1}"
         )
     return torch.full((request.count,), chosen)
+
+
+def _guidance(request: Sampling, subject: Subject) -> float:
+    if request.guidance is not None:
+        return request.guidance
+    settings = subject.recipe.evaluation
+    return settings.guidance if isinstance(settings, DigitsEvaluation) else 0.0
 
 
 def _device(wanted: str) -> str:

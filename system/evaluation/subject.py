@@ -84,3 +84,9 @@ def assemble_subject(
         ) from problem
     model.float().eval().requires_grad_(False)
     return Subject(recipe, model, images_seen, torch.device(device))
+
+
+def run_of(checkpoint_url: str) -> str | None:
+    """The run's folder of a checkpoint that lies in its `checkpoints/`; None for a moved one."""
+    run, _, rest = checkpoint_url.rstrip("/").rpartition("/checkpoints/")
+    return run if run and "/" not in rest else None
