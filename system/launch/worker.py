@@ -80,7 +80,7 @@ def work(values: dict[str, Any]) -> None:
         Ledger(
             assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
         ) as ledger,
-        _told(ledger, world, store),
+        _told(ledger, world),
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
@@ -189,13 +189,12 @@ def _pending() -> int:
 
 
 @contextmanager
-def _told(ledger: Ledger, world: World, store: CheckpointStore) -> Iterator[None]:
-    """The ledger tells when an attempt begins and how it ends."""
+def _told(ledger: Ledger, world: World) -> Iterator[None]:
+    """The ledger tells when an attempt begins and how it ends; from where it goes on, `restore`."""
     if world.is_first:
-        newest = store.latest(verify=False)
+        # Before anything can fail, so that the next attempt has a number of its own.
         ledger.write(
             "attempt_started",
-            images_seen=newest.images_seen if newest else 0,
             workers=world.size,
             device=world.device.type,
             host=platform.node(),

@@ -65,8 +65,10 @@ class Progress:
         elif event["kind"] == "evaluation":
             self.gfid = event["values"].get("evaluation/gfid", self.gfid)
         elif event["kind"] == "attempt_started":
-            self.images_seen = event.get("images_seen", self.images_seen)
+            self.images_seen = 0  # until it has taken up a checkpoint
             self.images_per_s = None
+        elif event["kind"] == "resumed":
+            self.images_seen = event["images_seen"]
 
     def line(self) -> str:
         """The line of progress."""
@@ -94,7 +96,9 @@ def event_line(event: Event) -> str | None:
     at = f"at {seen:,} images" if isinstance(seen, int) else ""
     match kind:
         case "attempt_started":
-            return _attempt_line(event, at)
+            return _attempt_line(event)
+        case "resumed":
+            return f"resumes {at} from {event.get('checkpoint', '')}"
         case "checkpoint":
             return f"checkpoint {at}"
         case "checkpoint_passed_over":
@@ -118,11 +122,9 @@ def event_line(event: Event) -> str | None:
     return None
 
 
-def _attempt_line(event: Event, at: str) -> str:
+def _attempt_line(event: Event) -> str:
     workers = event.get("workers", 1)
     crew = f"{workers} worker{'s' if workers != 1 else ''} on {event.get('device', 'cpu')}"
-    if event.get("images_seen", 0) > 0:
-        return f"attempt {event['attempt']} resumes {at} with {crew}"
     return f"attempt {event['attempt']} starts with {crew}"
 
 

@@ -35,6 +35,7 @@ EVENTS_PER_PART = 256
 
 Kind = Literal[
     "attempt_started",
+    "resumed",
     "report",
     "checkpoint",
     "checkpoint_passed_over",

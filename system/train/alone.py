@@ -46,13 +46,7 @@ def train_alone(recipe: Recipe) -> str:
         tempfile.TemporaryDirectory(prefix="train-alone-") as scratch,
     ):
         start = time.monotonic()
-        resumed = store.latest(verify=False)
-        ledger.write(
-            "attempt_started",
-            images_seen=resumed.images_seen if resumed else 0,
-            workers=1,
-            device=world.device.type,
-        )
+        ledger.write("attempt_started", workers=1, device=world.device.type)
         state = assemble(recipe, world, manifest, attempt=attempt)
         try:
             train(state, store, _Alone(state, store, ledger, folder), ledger, scratch=Path(scratch))

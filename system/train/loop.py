@@ -72,6 +72,8 @@ def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: 
         fetched = scratch / "restored"
         state.restore(store.fetch(found, fetched))
         shutil.rmtree(fetched, ignore_errors=True)
+        if state.world.is_first:
+            ledger.write("resumed", images_seen=state.progress.images_seen, checkpoint=found.url)
     return state.progress
 
 

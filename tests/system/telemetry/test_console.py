@@ -1,5 +1,6 @@
 """Events as text: tables of what is shown for what."""
 
+import contextlib
 import io
 import os
 import pty
@@ -68,7 +69,9 @@ def evaluation(images_seen, **values):
             [report(100, rate=1000), report(400000, rate=2000, grad=1.5)],
             "images 400,000 / 400,000  100 %  1,300 images/s  grad 1.50",
         ),
-        ([report(100, rate=1000), {"kind": "attempt_started", "images_seen": 50}],
+        ([report(100, rate=1000), {"kind": "attempt_started"}], "images 0 / 400,000  0 %"),
+        ([report(100, rate=1000), {"kind": "attempt_started"},
+          {"kind": "resumed", "images_seen": 50}],
          "images 50 / 400,000  0 %"),
         ([report(7)], "images 7 / 400,000  0 %"),
     ],
@@ -87,8 +90,10 @@ def test_the_line_of_progress(events, line):
         ({"kind": "attempt_finished"}, None),
         ({"kind": "attempt_started", "attempt": 1, "workers": 2, "device": "cpu"},
          "attempt 1 starts with 2 workers on cpu"),
-        ({"kind": "attempt_started", "attempt": 3, "workers": 1, "images_seen": 5120},
-         "attempt 3 resumes at 5,120 images with 1 worker on cpu"),
+        ({"kind": "attempt_started", "attempt": 3, "workers": 1},
+         "attempt 3 starts with 1 worker on cpu"),
+        ({"kind": "resumed", "attempt": 3, "images_seen": 5120, "checkpoint": "c"},
+         "resumes at 5,120 images from c"),
         ({"kind": "checkpoint", "images_seen": 2560}, "checkpoint at 2,560 images"),
         ({"kind": "checkpoint_passed_over", "checkpoint": "c", "reason": "torn"},
          "checkpoint c passed over: torn"),
@@ -126,6 +131,15 @@ def test_plain_output_is_whole_lines_and_not_too_many_of_them():
     ]
 
 
+def read_to_end(terminal: int) -> str:
+    """All that was written: the kernel hands it over piece by piece, and an error at the end."""
+    pieces = []
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 65536):
+            pieces.append(piece)
+    return b"".join(pieces).decode()
+
+
 def test_a_terminal_gets_a_line_that_renews_itself():
     parent, child = pty.openpty()
     with os.fdopen(child, "w") as terminal:
@@ -134,7 +148,7 @@ def test_a_terminal_gets_a_line_that_renews_itself():
         console.show({"kind": "checkpoint", "images_seen": 100})
         console.show(report(200, rate=10))
         console.close()
-    shown = os.read(parent, 65536).decode()
+    shown = read_to_end(parent)
     os.close(parent)
     assert "images 200 / 300" in shown
     assert "checkpoint at 100 images" in shown

@@ -7,6 +7,7 @@ from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
 from system.foundation import storage
 from system.foundation.config import resolve
+from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
@@ -24,7 +25,8 @@ def test_a_run_alone_fills_its_folder(recipe, tmp_path) -> None:
     assert [e["images_seen"] for e in events(folder, "report")] == [16, 32]
     assert [e["images_seen"] for e in events(folder, "checkpoint")] == [16, 32]
     (started,) = events(folder, "attempt_started")
-    assert (started["images_seen"], started["workers"], started["device"]) == (0, 1, "cpu")
+    assert (started["workers"], started["device"]) == (1, "cpu")
+    assert events(folder, "resumed") == []
     (finished,) = events(folder, "run_finished")
     assert finished["images_seen"] == 32
     (kept,) = CheckpointStore(f"{folder}/checkpoints").all()
@@ -42,13 +44,26 @@ def test_the_same_name_goes_on_where_it_was(recipe) -> None:
     straight = recipe(run={"global_batch": 8, "name": "straight"} | EVERY | {"total_images": 48})
     folder = train_alone(short)
     assert train_alone(longer) == folder
-    assert [e["images_seen"] for e in events(folder, "attempt_started")] == [0, 32]
     assert [e["attempt"] for e in events(folder, "attempt_started")] == [1, 2]
+    (resumed,) = events(folder, "resumed")
+    assert (resumed["attempt"], resumed["images_seen"]) == (2, 32)
+    assert resumed["checkpoint"].endswith("000000000032-1")
     newest = CheckpointStore(f"{folder}/checkpoints").latest()
     assert newest.url.endswith("000000000048-2")
     expected = CheckpointStore(f"{train_alone(straight)}/checkpoints").latest()
     ours, theirs = (read_averaged(one.url)[1] for one in (newest, expected))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_an_attempt_that_cannot_restore_has_a_number_but_did_not_resume(recipe) -> None:
+    made = recipe(run={"global_batch": 8, "name": "alone"} | EVERY)
+    other = recipe(run={"global_batch": 8, "name": "alone", "seed": 5} | EVERY)
+    folder = train_alone(made)
+    with pytest.raises(CheckpointError, match=r"run\.seed"):
+        train_alone(other)
+    train_alone(made)
+    assert [e["attempt"] for e in events(folder, "attempt_started")] == [1, 2, 3]
+    assert [e["attempt"] for e in events(folder, "resumed")] == [3]
 
 
 @pytest.mark.slow

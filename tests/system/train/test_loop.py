@@ -87,9 +87,10 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_named(recipe, tmp_path) 
     storage.write_bytes(place, content[:-1] + bytes([content[-1] ^ 1]))
     resumed, _ = run_loop(World(), made, attempt=2)
     assert same(whole, resumed)
-    (event,) = [
-        e for e in read_ledger(f"{made.run.root}/tiny") if e["kind"] == "checkpoint_passed_over"
-    ]
+    events = {e["kind"]: e for e in read_ledger(f"{made.run.root}/tiny")}
+    assert events["resumed"]["images_seen"] == 32
+    assert events["resumed"]["checkpoint"] == collector.store.place(32, 1).url
+    event = events["checkpoint_passed_over"]
     assert event["checkpoint"] == newest.url
     assert "averaged.safetensors is damaged" in event["reason"]
 
