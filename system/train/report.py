@@ -42,7 +42,7 @@ class Outcome:
     gradient_norm: float  # likewise the same, but reported as a mean
     images: int  # of all workers
     data_wait_s: float
-    skipped: bool
+    skipped: bool  # by the joint model or by the discriminator; the other may have moved
 
 
 @dataclass(slots=True, eq=False)

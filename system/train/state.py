@@ -60,8 +60,8 @@ class Progress:
     """How far a run is. The one clock is `images_seen`."""
 
     images_seen: int = 0
-    updates: int = 0  # that moved the weights
-    skipped_updates: int = 0
+    updates: int = 0  # that every engine took part in
+    skipped_updates: int = 0  # that one of the engines, or both, stood still in
     skipped_in_a_row: int = 0
 
 

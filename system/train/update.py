@@ -33,7 +33,11 @@ from system.train.state import TrainState
 
 
 def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome:
-    """Consume one global batch, move the weights unless a gradient is not finite, and say how."""
+    """Consume one global batch, move the weights unless a gradient is not finite, and say how.
+
+    The joint model and the discriminator each stand still where their own gradient is not finite.
+    The update counts as skipped if either does, though the other has then moved.
+    """
     critic = _active_critic(state)
     means: dict[str, Tensor] = {}
     waited = 0.0
@@ -117,7 +121,10 @@ def _active_critic(state: TrainState) -> Engine | None:
 
 
 def _step(state: TrainState, critic: Engine | None) -> tuple[dict[str, float], StepOutcome]:
-    """Move the weights of every engine; what it was done with, and what it came to."""
+    """Step every engine; what it was done with, and what it came to.
+
+    The gradient's norm is the joint model's; skipped says that not every engine moved.
+    """
     settings = state.recipe.engine
     rate = _rate(state, settings.optimiser.learning_rate)
     decay = averaging_decay(settings, state.progress.updates)

@@ -137,6 +137,22 @@ def test_a_step_that_is_not_finite_is_counted_and_moves_nothing(recipe, tmp_path
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_a_skipped_step_of_the_joint_model_leaves_the_critic_its_own(recipe, tmp_path) -> None:
+    made = recipe(objective={"adversarial": CRITIC | {"start_images": 0}})
+    state = assemble(made, World(), read_manifest(made.data.shards))
+    with torch.no_grad():
+        next(state.engine.module.flow.parameters()).fill_(math.inf)  # the decoder stays sound
+    before, critic = state.engine.weights(), state.critic.weights()
+    with Ledger(str(tmp_path / "run"), "worker-0", run="tiny") as ledger:
+        outcome = update(state, open_training_stream(state, ledger))
+    assert outcome.skipped
+    assert (state.progress.updates, state.progress.skipped_updates) == (0, 1)
+    after, moved = state.engine.weights(), state.critic.weights()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert any(not torch.equal(moved[name], critic[name]) for name in critic)
+    assert all(weight.isfinite().all() for weight in moved.values())
+
+
 def test_the_perceptual_term_reaches_the_decoder(recipe, tmp_path) -> None:
     made = _colour_recipe(recipe, tmp_path)
     with_term, outcome, _ = one_update(made, tmp_path)
