@@ -50,13 +50,16 @@ def write_summary(run_url: str, places: dict[str, str]) -> dict[str, Any]:
 
 
 def newest_measurements(run_url: str) -> dict[str, dict[str, Any]]:
-    """Each number of the newest evaluation with its protocol; empty where there was none."""
+    """Each number of the newest evaluation with its protocol and the images seen when it was
+    measured; empty where there was none.
+    """
     folder = storage.join(run_url, "eval")
     names = [name for name in storage.list_names(folder) if name.endswith(".json")]
     if not names:
         return {}
     content = json.loads(storage.read_text(storage.join(folder, max(names))))
-    return dict(content["measurements"])
+    seen = {"images_seen": content["images_seen"]}
+    return {name: {**one, **seen} for name, one in content["measurements"].items()}
 
 
 def table(summary: dict[str, Any]) -> str:
@@ -68,6 +71,8 @@ def table(summary: dict[str, Any]) -> str:
         error = one.get("standard_error")
         spread = f" ± {error:.2g}" if error is not None else ""
         lines.append(f"  {name:<{width}}  {one['value']:.4g}{spread} {one['unit']}".rstrip())
+    measured_at = sorted({one["images_seen"] for one in numbers.values()})
+    lines += [f"  measured at {seen:,} images" for seen in measured_at]
     pace = summary["images_per_s"]
     lines += [
         "",

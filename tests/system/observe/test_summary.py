@@ -36,7 +36,8 @@ def events():
 
 
 def test_summary_counts_and_names():
-    measurements = {"evaluation/gfid": {"value": 4.0, "standard_error": 0.25, "protocol": PROTOCOL}}
+    gfid = {"value": 4.0, "standard_error": 0.25, "protocol": PROTOCOL, "images_seen": 200}
+    measurements = {"evaluation/gfid": gfid}
     content = summarise(events(), measurements, {"curves": "c.png"})
     assert content["images_seen"] == 300
     assert content["wall_s"] == 14.0
@@ -47,9 +48,11 @@ def test_summary_counts_and_names():
     assert content["failed_evaluations"] == 1
     assert content["numbers"]["evaluation/gfid"]["protocol"] == PROTOCOL
     assert content["numbers"]["evaluation/gfid"]["meaning"]
+    assert content["numbers"]["evaluation/gfid"]["images_seen"] == 200
     assert content["course"] == {"evaluation/gfid": [(200, 4.0)]}
     text = table(content)
     assert "evaluation/gfid  4 ± 0.25" in text
+    assert "measured at 200 images" in text
     assert "300 images in 0:14, 25 images/s, 1 restarts" in text
     assert "c.png" in text
 
@@ -64,7 +67,8 @@ def test_a_run_that_has_told_nothing_yet():
 def test_the_newest_evaluation_counts_and_the_file_is_written(tmp_path):
     url = str(tmp_path)
     for seen, value in ((100, 9.0), (2000, 3.0)):
-        one = {"measurements": {"evaluation/rfid": {"value": value, "protocol": PROTOCOL}}}
+        rfid = {"value": value, "protocol": PROTOCOL}
+        one = {"images_seen": seen, "measurements": {"evaluation/rfid": rfid}}
         storage.write_bytes(f"{url}/eval/{seen:012d}-digits.json", json.dumps(one).encode())
     with Ledger(url, "driver", run="r") as ledger:
         ledger.write("run_finished", images_seen=2000, seconds=1.5)
@@ -72,6 +76,7 @@ def test_the_newest_evaluation_counts_and_the_file_is_written(tmp_path):
     content = write_summary(url, {})
     assert json.loads((tmp_path / "summary.json").read_text()) == content
     assert content["numbers"]["evaluation/rfid"]["value"] == 3.0
+    assert content["numbers"]["evaluation/rfid"]["images_seen"] == 2000
 
 
 def test_no_evaluation_no_numbers(tmp_path):
