@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -208,8 +209,9 @@ def check_space(url: str, checkpoint: int, kept: int) -> None:
 
 
 def check_writable(url: str) -> None:
-    """Raise BadInput where the run's folder cannot be written."""
+    """Raise BadInput where the run's folder cannot be written. What it makes it takes away."""
     probe = storage.join(url, "logs", f"write-probe-{os.getpid()}")
+    made = _absent_folders(probe)
     try:
         storage.write_bytes(probe, b"")
         storage.remove(probe)
@@ -217,6 +219,17 @@ def check_writable(url: str) -> None:
         raise BadInput(
             f"the run's folder {url} cannot be written ({error}). Choose another run.root."
         ) from error
+    finally:
+        for folder in made:
+            with suppress(OSError):  # another process has put something there
+                folder.rmdir()
+
+
+def _absent_folders(url: str) -> list[Path]:
+    """The folders above a local file that are not there yet, innermost first."""
+    if not storage.is_local(url):
+        return []
+    return [folder for folder in storage.local_path(url).parents if not os.path.lexists(folder)]
 
 
 def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint | None:

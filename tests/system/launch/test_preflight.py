@@ -168,8 +168,11 @@ def test_space(recipe, tmp_path):
 
 
 def test_writable(tmp_path):
-    preflight.check_writable(str(tmp_path / "run"))
-    assert list((tmp_path / "run" / "logs").iterdir()) == []
+    preflight.check_writable(str(tmp_path / "runs" / "run"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there" / "logs").mkdir(parents=True)
+    preflight.check_writable(str(tmp_path / "there"))
+    assert list((tmp_path / "there" / "logs").iterdir()) == []
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BadInput, match="cannot be written"):
         preflight.check_writable(str(tmp_path / "file" / "run"))
