@@ -35,7 +35,10 @@ from system.launch.cluster import private_resources
 from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.failures import FailureWatch
+from system.launch.failures import legible_failures
 from system.launch.failures import permanent
+from system.launch.locks import check_not_driven
+from system.launch.locks import driver_lock
 from system.launch.provenance import write_provenance
 from system.launch.worker import Assignment
 from system.launch.worker import work
@@ -79,15 +82,17 @@ def drive(resolved: Resolved[Recipe]) -> int:
     if plan.is_done:
         print(done_line(plan))
         return 0
+    check_not_driven(plan.url)
     if not is_given():
         offered = private_resources(plan.recipe, machine())
         check_cluster(plan, offered)
         return run_again_inside(offered)
     with joined() as resources:
         plan = check_cluster(plan, resources)
-        write_provenance(plan.url, resolved, ROOT)
-        set_aside_unusable_list(plan.url)
-        _train(plan)
+        with driver_lock(plan.url), legible_failures(plan.url):
+            write_provenance(plan.url, resolved, ROOT)
+            set_aside_unusable_list(plan.url)
+            _train(plan)
     return 0
 
 

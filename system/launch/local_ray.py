@@ -31,6 +31,7 @@ from pathlib import Path
 import psutil
 
 from system.foundation.errors import ClusterError
+from system.launch.locks import private_folder
 
 LOOPBACK = "127.0.0.1"
 MARK = "PRIVATE_RAY_MARK"
@@ -72,18 +73,18 @@ def local_ray(cpus: float, *, gpus: float = 0.0, port: int | None = None) -> Ite
     """
     check_port(port)
     check_shared_memory()
-    folder = Path(tempfile.mkdtemp(prefix="r-", dir=_short_temporary()))
-    process: subprocess.Popen[bytes] | None = None
-    here = _here(folder, port)
-    try:
-        check_disk(folder)
-        process = _start(here, cpus, gpus)
-        _wait_until_it_answers(here, process)
-        yield here
-    finally:
-        with _undisturbed():
-            _end(process, here.mark)
-            shutil.rmtree(folder, ignore_errors=True)
+    with private_folder(_short_temporary()) as folder:
+        process: subprocess.Popen[bytes] | None = None
+        here = _here(folder, port)
+        try:
+            check_disk(folder)
+            process = _start(here, cpus, gpus)
+            _wait_until_it_answers(here, process)
+            yield here
+        finally:
+            with _undisturbed():
+                _end(process, here.mark)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_port(port: int | None) -> None:

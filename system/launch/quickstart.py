@@ -25,6 +25,7 @@ from system.launch.driver import check_cluster
 from system.launch.driver import done_line
 from system.launch.driver import prepare
 from system.launch.local_ray import local_ray
+from system.launch.locks import check_not_driven
 from system.launch.preflight import Resources
 from system.launch.preflight import answering_storage
 from system.launch.preflight import with_absolute_paths
@@ -60,6 +61,7 @@ def train_digits(resolved: Resolved[Quickstart]) -> str:
     if plan.is_done:
         print(done_line(plan))
         return plan.url
+    check_not_driven(plan.url)
     offered = private_resources(recipe, machine())
     check_cluster(plan, offered)
     _submit(
