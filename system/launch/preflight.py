@@ -238,7 +238,7 @@ def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint
     Raises CheckpointError where that is of another shape, other data, or another way to cut them.
     """
     store = CheckpointStore(storage.join(url, "checkpoints"))
-    latest = store.latest()
+    latest = store.newest_or_refuse()
     if latest is None:
         return None
     state, digest = read_state(latest.url), manifest.split("train").digest
