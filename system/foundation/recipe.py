@@ -303,9 +303,7 @@ class DigitsEvaluation(Record):
     )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
     seed: int = Field(0, ge=0, description="seed of the drawn noise and labels")
-    density_samples: PositiveInt = Field(
-        4, description="posterior draws per image: Bayes classifier"
-    )
+    density_samples: PositiveInt = Field(4, description="posterior draws of an image, Bayes")
     gradient_samples: PositiveInt = Field(
         16, description="posterior draws per image: one-gradient classifier"
     )
@@ -381,9 +379,7 @@ class Recipe(Record):
     def _batch_divides(self) -> Self:
         batch, workers = self.run.global_batch, self.cluster.workers
         if batch % workers:
-            raise ValueError(
-                f"run.global_batch {batch} is not a multiple of cluster.workers {workers}"
-            )
+            raise ValueError(f"run.global_batch {batch} does not divide by {workers} workers")
         micro = self.cluster.micro_batch
         if micro is not None and (batch // workers) % micro:
             raise ValueError(
@@ -394,10 +390,8 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _frozen_parts_exist(self) -> Self:
-        if (
-            self.objective.route in ("frozen", "frozen_encoder")
-            and self.autoencoder.weights is None
-        ):
+        is_frozen = self.objective.route in ("frozen", "frozen_encoder")
+        if is_frozen and self.autoencoder.weights is None:
             raise ValueError(
                 f"objective.route {self.objective.route!r} freezes weights, so autoencoder.weights "
                 "must name a checkpoint to start from"

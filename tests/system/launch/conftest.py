@@ -30,7 +30,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tiny(shards: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Arguments that make the digits recipe small; runs go to a folder of this session."""
+    """Arguments that make the digits recipe small; runs go to a folder of this test run."""
     root = tmp_path_factory.mktemp("runs")
     return [
         f"run.root={root}", f"data.shards={shards}", "run.name=tiny", "run.total_images=2048",

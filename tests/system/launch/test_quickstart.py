@@ -67,7 +67,8 @@ def test_interrupted_and_started_again_it_ends_with_pictures(program, tiny, tmp_
     second = program("jobs/quickstart.py", *tiny, *places, WANDB_MODE="offline")
     said, _ = second.communicate(timeout=300)
     assert second.returncode == 0, said
-    assert "attempt 2 resumes" in said
+    assert "attempt 2 starts" in said
+    assert "resumes at" in said
     assert "loopback only, with a token" in said
     summary = json.loads((run / "summary.json").read_text())
     assert summary["images_seen"] == 2048
