@@ -379,7 +379,7 @@ class Recipe(Record):
     def _batch_divides(self) -> Self:
         batch, workers = self.run.global_batch, self.cluster.workers
         if batch % workers:
-            raise ValueError(f"run.global_batch {batch} does not divide by {workers} workers")
+            raise ValueError(f"run.global_batch {batch} not divisible by cluster.workers {workers}")
         micro = self.cluster.micro_batch
         if micro is not None and (batch // workers) % micro:
             raise ValueError(

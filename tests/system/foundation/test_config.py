@@ -233,7 +233,7 @@ def test_a_recipe_crosses_as_plain_values() -> None:
 def test_rules_between_keys_name_where_each_was_given() -> None:
     with pytest.raises(RecipeError) as caught:
         resolve(DIGITS, ["run.global_batch=9", "cluster.workers=2"])
-    assert "run.global_batch 9 does not divide by 2 workers" in str(caught.value)
+    assert "run.global_batch 9 not divisible by cluster.workers 2" in str(caught.value)
     assert "run.global_batch from command line, cluster.workers from command line" in str(
         caught.value
     )

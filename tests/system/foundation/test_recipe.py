@@ -55,7 +55,7 @@ def test_recipes_do_not_change() -> None:
         ({"flow": {"patch": 3}}, "flow.patch 3 does not divide the latent side 4"),
         ({"flow": {"width": 40}}, "width 40 must be a multiple of head_width 16"),
         ({"flow": {"width": 36, "head_width": 6}}, "head_width a multiple of 4"),
-        ({"cluster": {"workers": 3}}, "run.global_batch 16 does not divide by 3 workers"),
+        ({"cluster": {"workers": 3}}, "run.global_batch 16 not divisible by cluster.workers 3"),
         (
             {"cluster": {"workers": 2, "micro_batch": 3}},
             "cluster.micro_batch 3 does not divide a worker's share 8",
