@@ -40,9 +40,9 @@ from data_pipeline.sources import SourceRecipe
 from data_pipeline.sources import open_source
 from system.foundation import storage
 from system.foundation.errors import DataError
-from system.foundation.recipe import Fraction
-from system.foundation.recipe import PositiveInt
-from system.foundation.recipe import Record
+from system.foundation.settings.record import Fraction
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
 
 STATEMENT_NAME = "pack.json"  # written first: what this folder is being packed from and with
 

@@ -26,7 +26,7 @@ from data_pipeline.manifest import Shard
 from data_pipeline.manifest import check_manifest
 from system.foundation import storage
 from system.foundation.errors import DataError
-from system.foundation.recipe import Data
+from system.foundation.settings.run import Data
 
 SHARD_CACHE_BYTES = 64 * 2**20  # of whole shards, per process
 PIXEL_CACHE_BYTES = 256 * 2**20  # of decoded sets, per process

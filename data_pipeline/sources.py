@@ -15,7 +15,7 @@ from pydantic import Field
 from data_pipeline.decode import encode_png
 from data_pipeline.index import IMAGE_EXTENSIONS
 from system.foundation.errors import DataError
-from system.foundation.recipe import Record
+from system.foundation.settings.record import Record
 
 
 class Digits(Record):

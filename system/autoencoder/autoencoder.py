@@ -14,14 +14,16 @@ from torch import nn
 
 from system.autoencoder.decoder import Decoder
 from system.autoencoder.encoder import Encoder
-from system.foundation import recipe
 from system.foundation.nouns import Posterior
+from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.autoencoder import FixedPosterior
+from system.foundation.settings.autoencoder import LearnedPosterior
 
 
 class Autoencoder(nn.Module):
     """Image to posterior, latent to image. Images are float in [-1, 1]."""
 
-    def __init__(self, shape: recipe.Autoencoder, image_channels: int) -> None:
+    def __init__(self, shape: Convolutional, image_channels: int) -> None:
         super().__init__()
         self.spread = shape.posterior
         outputs = shape.latent_channels * (2 if self.spread.kind == "learned" else 1)
@@ -33,9 +35,9 @@ class Autoencoder(nn.Module):
         weight = self.encoder.conv_in.weight
         raw = widen(self.encoder(image.to(weight.dtype)))
         match self.spread:
-            case recipe.FixedPosterior(std=std):
+            case FixedPosterior(std=std):
                 return Posterior(raw, raw.new_tensor(std))
-            case recipe.LearnedPosterior(min_log_std=low, max_log_std=high):
+            case LearnedPosterior(min_log_std=low, max_log_std=high):
                 mean, log_std = raw.chunk(2, dim=1)
                 return Posterior(mean, log_std.clamp(low, high).exp())
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from system.autoencoder.encoder import middle
-from system.foundation import recipe
+from system.foundation.settings.autoencoder import Convolutional
 from system.layers.convolution import ResidualBlock
 from system.layers.convolution import Upsample
 from system.layers.convolution import group_norm
@@ -15,7 +15,7 @@ from system.layers.convolution import group_norm
 class Decoder(nn.Module):
     """The encoder's mirror, with one more residual block per resolution."""
 
-    def __init__(self, shape: recipe.Autoencoder, image_channels: int) -> None:
+    def __init__(self, shape: Convolutional, image_channels: int) -> None:
         super().__init__()
         channels = shape.width * shape.multipliers[-1]
         self.from_latent = nn.Conv2d(shape.latent_channels, shape.latent_channels, 1)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
-from system.foundation import recipe
+from system.foundation.settings.autoencoder import Convolutional
 from system.layers.convolution import Downsample
 from system.layers.convolution import ResidualBlock
 from system.layers.convolution import SpatialAttention
@@ -23,7 +23,7 @@ def middle(channels: int, *, attention: bool) -> nn.Sequential:
 class Encoder(nn.Module):
     """Convolutional encoder; every resolution but the last ends in a halving of the grid."""
 
-    def __init__(self, shape: recipe.Autoencoder, image_channels: int, outputs: int) -> None:
+    def __init__(self, shape: Convolutional, image_channels: int, outputs: int) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(image_channels, shape.width, 3, padding=1)
         levels: list[nn.Module] = []

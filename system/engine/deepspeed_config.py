@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from system.foundation.recipe import Engine
+from system.foundation.settings.engine import Engine
 
 # Elements per collective. DeepSpeed's default of 5e8 holds a buffer of a gigabyte in bf16.
 BUCKET_ELEMENTS = 50_000_000

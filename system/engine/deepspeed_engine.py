@@ -26,8 +26,8 @@ from system.engine.optimiser import parameter_groups
 from system.engine.records import tensors_in
 from system.engine.records import with_tensors
 from system.engine.safe_loading import loading_only_tensors
-from system.foundation import recipe
 from system.foundation.errors import CheckpointError
+from system.foundation.settings import engine as settings
 from system.foundation.world import World
 
 TAG = "state"  # the folder that DeepSpeed makes inside the one it is given
@@ -56,7 +56,7 @@ class Engine:
     def __init__(
         self,
         module: nn.Module,
-        settings: recipe.Engine,
+        settings: settings.Engine,
         *,
         world: World,
         micro_batch: int,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch import nn
 
-from system.foundation.recipe import Adamw
+from system.foundation.settings.engine import Adamw
 from system.layers.embedding import ClassEmbedding
 
 AVERAGE = "average"  # the state's key

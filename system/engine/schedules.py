@@ -5,9 +5,9 @@ All are pure functions of images seen or updates made, so a resumed run needs no
 
 import math
 
-from system.foundation.recipe import Constant
-from system.foundation.recipe import Cosine
-from system.foundation.recipe import Engine
+from system.foundation.settings.engine import Constant
+from system.foundation.settings.engine import Cosine
+from system.foundation.settings.engine import Engine
 
 
 def learning_rate(

@@ -25,7 +25,7 @@ from system.evaluation.arithmetic import exact_arithmetic
 from system.foundation import storage
 from system.foundation import streams
 from system.foundation.errors import DataError
-from system.foundation.recipe import Record
+from system.foundation.settings.record import Record
 
 UNIT = 128  # images seen at once, whatever the batch of the evaluation: rounding depends on it
 

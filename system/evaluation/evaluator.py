@@ -37,8 +37,8 @@ from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.errors import BadInput
-from system.foundation.recipe import DigitsEvaluation
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import DigitsEvaluation
 
 GRID_ROWS = 10
 GRID_COLUMNS = 10

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from system.foundation import storage
-from system.foundation.recipe import Record
+from system.foundation.settings.record import Record
 from system.telemetry.metrics import UNCERTAINTY
 
 Text = Annotated[str, Field(min_length=1)]

@@ -23,10 +23,10 @@ from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.errors import BadInput
-from system.foundation.recipe import DigitsEvaluation
-from system.foundation.recipe import PositiveInt
-from system.foundation.recipe import Record
-from system.foundation.recipe import Weight
+from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
+from system.foundation.settings.record import Weight
 
 GRID_PICTURES = 100  # the grid shows the first of them; the npz holds all
 GRID_COLUMNS = 10

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from system.flow.ordering import Ordering
-from system.foundation import recipe
+from system.foundation.settings import flow as settings
 from system.layers.embedding import Rotary
 from system.layers.transformer import Transformer
 
@@ -43,7 +43,7 @@ class Block(nn.Module):
     """An invertible map of tokens with a triangular Jacobian."""
 
     def __init__(
-        self, shape: recipe.Flow, depth: int, token_width: int, ordering: Ordering
+        self, shape: settings.Flow, depth: int, token_width: int, ordering: Ordering
     ) -> None:
         super().__init__()
         self.ordering = ordering

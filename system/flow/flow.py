@@ -15,7 +15,7 @@ from torch import nn
 
 from system.flow.block import Block
 from system.flow.ordering import alternating
-from system.foundation import recipe
+from system.foundation.settings import flow as settings
 from system.layers.embedding import ClassEmbedding
 from system.layers.embedding import Rotary
 from system.layers.embedding import axial_rotary
@@ -29,7 +29,7 @@ class Flow(nn.Module):
     `tokens` in raster order on a `side` by `side` grid, `token_width` numbers each.
     """
 
-    def __init__(self, shape: recipe.Flow, *, side: int, token_width: int, classes: int) -> None:
+    def __init__(self, shape: settings.Flow, *, side: int, token_width: int, classes: int) -> None:
         super().__init__()
         self.shape = shape
         self.side = side

@@ -25,8 +25,8 @@ from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.config import flatten
 from system.foundation.errors import TrainingSystemError
-from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import NoEvaluation
 from system.launch import preflight
 from system.launch.cluster import is_given
 from system.launch.cluster import joined

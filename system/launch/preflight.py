@@ -30,8 +30,8 @@ from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
-from system.foundation.recipe import Lpips
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
 from system.train.state import frozen_changes

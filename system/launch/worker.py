@@ -29,8 +29,8 @@ from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
-from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
 from system.launch.failures import summary
 from system.telemetry.ledger import Ledger

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from system.autoencoder.autoencoder import widen
-from system.foundation.recipe import PatchGan
+from system.foundation.settings.objective import PatchGan
 from system.layers.convolution import group_norm
 
 SLOPE = 0.2

@@ -25,8 +25,8 @@ from system.flow.flow import Flow
 from system.flow.flow import standard_normal_log_prob
 from system.flow.flow import to_tokens
 from system.foundation.nouns import Posterior
-from system.foundation.recipe import Objective
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import Objective
 from system.objectives.likelihood import entropy_per_dim
 from system.objectives.likelihood import nats_per_dim
 from system.objectives.reconstruction import reconstruction_loss

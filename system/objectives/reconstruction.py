@@ -3,11 +3,11 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from system.foundation import recipe
+from system.foundation.settings.objective import Reconstruction
 
 
 def reconstruction_loss(
-    settings: recipe.Reconstruction,
+    settings: Reconstruction,
     decoded: Float[Tensor, "B C H W"],
     image: Float[Tensor, "B C H W"],
 ) -> Float[Tensor, ""]:

@@ -19,7 +19,7 @@ from typing import Literal
 from PIL import Image
 
 from system.foundation import storage
-from system.foundation.recipe import Wandb
+from system.foundation.settings.run import Wandb
 from system.telemetry.ledger import Event
 from system.telemetry.metrics import METRICS
 

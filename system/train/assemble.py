@@ -9,9 +9,9 @@ from system.engine.deepspeed_engine import Engine
 from system.evaluation.subject import find_checkpoint
 from system.foundation import streams
 from system.foundation.errors import CheckpointError
-from system.foundation.recipe import Lpips
-from system.foundation.recipe import PatchGan
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import Lpips
+from system.foundation.settings.objective import PatchGan
 from system.foundation.world import World
 from system.objectives.adversarial import PatchDiscriminator
 from system.objectives.joint import JointModel

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from system.foundation import storage
 from system.foundation.config import resolve
-from system.foundation.recipe import PositiveInt
 from system.foundation.recipe import Recipe
-from system.foundation.recipe import Record
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
 

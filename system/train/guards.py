@@ -3,8 +3,8 @@
 import math
 
 from system.foundation.errors import NumericsError
-from system.foundation.recipe import FixedPosterior
 from system.foundation.recipe import Recipe
+from system.foundation.settings.autoencoder import FixedPosterior
 from system.train.state import Progress
 
 # Nats per dimension below the floor that pass as the arithmetic of bf16.

@@ -14,8 +14,8 @@ from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import name_of
 from system.engine.schedules import is_due
 from system.foundation.errors import CheckpointError
-from system.foundation.recipe import NoEvaluation
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
 from system.train import guards
 from system.train.report import Outcome

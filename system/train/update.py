@@ -23,8 +23,8 @@ from system.engine.schedules import learning_rate
 from system.foundation import streams
 from system.foundation.nouns import Batch
 from system.foundation.nouns import Cursor
-from system.foundation.recipe import PatchGan
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import PatchGan
 from system.objectives.adversarial import discriminator_loss
 from system.objectives.adversarial import generator_loss
 from system.objectives.joint import JointOutput

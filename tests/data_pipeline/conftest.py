@@ -13,7 +13,7 @@ from data_pipeline.pack import PackRecipe
 from data_pipeline.pack import pack
 from data_pipeline.sources import Digits
 from data_pipeline.sources import ImageFolder
-from system.foundation.recipe import Data
+from system.foundation.settings.run import Data
 
 
 @pytest.fixture(scope="session")

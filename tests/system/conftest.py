@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from system.flow.flow import Flow
-from system.foundation import recipe
+from system.foundation.recipe import Recipe
+from system.foundation.settings import flow as settings
+from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.run import Data
+from system.foundation.settings.run import Run
 
 
 def stir(module: torch.nn.Module, spread: float = 0.1, seed: int = 0) -> torch.nn.Module:
@@ -28,33 +32,33 @@ def make_flow() -> Callable[..., Flow]:
     """Tiny flows in float64 whose every weight is at work."""
 
     def make(side: int = 2, token_width: int = 3, classes: int = 4, **shape: object) -> Flow:
-        settings = {"width": 16, "depths": (1, 2), "head_width": 8} | shape
+        given = {"width": 16, "depths": (1, 2), "head_width": 8} | shape
         torch.manual_seed(0)
-        flow = Flow(recipe.Flow(**settings), side=side, token_width=token_width, classes=classes)
+        flow = Flow(settings.Flow(**given), side=side, token_width=token_width, classes=classes)
         return stir(flow.double())
 
     return make
 
 
 @pytest.fixture
-def make_recipe() -> Callable[..., recipe.Recipe]:
+def make_recipe() -> Callable[..., Recipe]:
     """Tiny recipes; keyword arguments replace whole sections."""
 
-    def make(**sections: object) -> recipe.Recipe:
+    def make(**sections: object) -> Recipe:
         given = {
-            "run": recipe.Run(
+            "run": Run(
                 name="tiny",
                 total_images=64,
                 global_batch=8,
                 report_every_images=16,
                 checkpoint_every_images=32,
             ),
-            "data": recipe.Data(shards="-", image_size=8, image_channels=1, classes=4),
-            "autoencoder": recipe.Autoencoder(
+            "data": Data(shards="-", image_size=8, image_channels=1, classes=4),
+            "autoencoder": Convolutional(
                 width=8, multipliers=(1, 2), blocks_per_level=1, latent_channels=3
             ),
-            "flow": recipe.Flow(width=16, depths=(1, 1), head_width=8),
+            "flow": settings.Flow(width=16, depths=(1, 1), head_width=8),
         }
-        return recipe.Recipe(**(given | sections))
+        return Recipe(**(given | sections))
 
     return make

@@ -9,7 +9,7 @@ from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Latents
 from system.evaluation.protocol import Protocol
 from system.evaluation.subject import Subject
-from system.foundation.recipe import DigitsEvaluation
+from system.foundation.settings.evaluation import DigitsEvaluation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,25 +3,27 @@ import torch
 
 from system.autoencoder.autoencoder import Autoencoder
 from system.autoencoder.autoencoder import widen
-from system.foundation import recipe
+from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.autoencoder import FixedPosterior
+from system.foundation.settings.autoencoder import LearnedPosterior
 
 
 def autoencoder(posterior: object) -> Autoencoder:
     torch.manual_seed(0)
-    shape = recipe.Autoencoder(
+    shape = Convolutional(
         width=8, multipliers=(1, 2), blocks_per_level=1, latent_channels=3, posterior=posterior
     )
     return Autoencoder(shape, 1)
 
 
 def test_a_fixed_posterior_has_the_recipes_spread_everywhere() -> None:
-    posterior = autoencoder(recipe.FixedPosterior(std=0.3)).encode(torch.randn(2, 1, 8, 8))
+    posterior = autoencoder(FixedPosterior(std=0.3)).encode(torch.randn(2, 1, 8, 8))
     assert posterior.mean.shape == (2, 3, 4, 4)
     assert posterior.std.item() == pytest.approx(0.3)
 
 
 def test_a_draw_has_the_posteriors_mean_and_spread() -> None:
-    posterior = autoencoder(recipe.FixedPosterior(std=0.3)).encode(torch.randn(1, 1, 8, 8))
+    posterior = autoencoder(FixedPosterior(std=0.3)).encode(torch.randn(1, 1, 8, 8))
     noise = torch.randn(20_000, 3, 4, 4)
     drawn = posterior.mean + posterior.std * noise
     assert torch.equal(posterior.sample(noise), drawn)
@@ -30,7 +32,7 @@ def test_a_draw_has_the_posteriors_mean_and_spread() -> None:
 
 
 def test_a_learned_posterior_has_a_spread_of_its_own_inside_the_clamp() -> None:
-    model = autoencoder(recipe.LearnedPosterior(min_log_std=-0.1, max_log_std=0.1))
+    model = autoencoder(LearnedPosterior(min_log_std=-0.1, max_log_std=0.1))
     posterior = model.encode(10 * torch.randn(2, 1, 8, 8))
     assert posterior.std.shape == posterior.mean.shape
     assert posterior.std.log().abs().max() <= 0.1 + 1e-6
@@ -38,7 +40,7 @@ def test_a_learned_posterior_has_a_spread_of_its_own_inside_the_clamp() -> None:
 
 
 def test_weights_in_bf16_still_give_float32_numbers() -> None:
-    model = autoencoder(recipe.FixedPosterior()).bfloat16()
+    model = autoencoder(FixedPosterior()).bfloat16()
     posterior = model.encode(torch.randn(2, 1, 8, 8))
     assert posterior.mean.dtype == torch.float32
     assert model.decode(posterior.mean).dtype == torch.float32

@@ -2,9 +2,9 @@ import torch
 
 from system.autoencoder.encoder import Encoder
 from system.autoencoder.encoder import middle
-from system.foundation import recipe
+from system.foundation.settings.autoencoder import Convolutional
 
-SHAPE = recipe.Autoencoder(
+SHAPE = Convolutional(
     width=8, multipliers=(1, 2, 2), blocks_per_level=1, latent_channels=3, attention=False
 )
 

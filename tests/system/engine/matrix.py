@@ -12,8 +12,9 @@ from torch import nn
 from system.engine.deepspeed_engine import Engine
 from system.engine.deepspeed_engine import StepOutcome
 from system.engine.freeze import frozen
-from system.foundation import recipe
 from system.foundation.errors import CheckpointError
+from system.foundation.settings import engine as settings
+from system.foundation.settings.engine import Adamw
 from system.foundation.world import World
 
 STAGES = (0, 1, 2, 3)
@@ -64,9 +65,9 @@ class Findings:
     leaks: dict[bool, float | str] = field(default_factory=dict)
 
 
-def settings(stage: int, precision: str) -> recipe.Engine:
+def settings(stage: int, precision: str) -> settings.Engine:
     """Engine settings of a test."""
-    return recipe.Engine(zero_stage=stage, precision=precision, optimiser=recipe.Adamw(beta2=0.99))
+    return settings.Engine(zero_stage=stage, precision=precision, optimiser=Adamw(beta2=0.99))
 
 
 def explore(world: World, folder: Path) -> dict[tuple[int, str], Findings]:

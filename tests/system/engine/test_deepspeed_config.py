@@ -2,7 +2,7 @@ import pytest
 
 from system.engine.deepspeed_config import clips_itself
 from system.engine.deepspeed_config import deepspeed_config
-from system.foundation.recipe import Engine
+from system.foundation.settings.engine import Engine
 
 
 def config(**settings: object) -> dict:

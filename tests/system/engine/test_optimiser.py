@@ -6,7 +6,7 @@ from system.engine.optimiser import AVERAGE
 from system.engine.optimiser import DECAY
 from system.engine.optimiser import AveragingAdamw
 from system.engine.optimiser import parameter_groups
-from system.foundation.recipe import Adamw
+from system.foundation.settings.engine import Adamw
 from system.layers.embedding import ClassEmbedding
 
 

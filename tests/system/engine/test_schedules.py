@@ -3,9 +3,9 @@ import pytest
 from system.engine.schedules import averaging_decay
 from system.engine.schedules import is_due
 from system.engine.schedules import learning_rate
-from system.foundation.recipe import Constant
-from system.foundation.recipe import Cosine
-from system.foundation.recipe import Engine
+from system.foundation.settings.engine import Constant
+from system.foundation.settings.engine import Cosine
+from system.foundation.settings.engine import Engine
 
 
 @pytest.mark.parametrize(

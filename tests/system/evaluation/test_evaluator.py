@@ -11,7 +11,7 @@ from system.evaluation.evaluator import evaluate
 from system.evaluation.protocol import Protocol
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
-from system.foundation.recipe import NoEvaluation
+from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.metrics import unregistered
 
 pytestmark = pytest.mark.usefixtures("detector")  # trained once, beside the runs

@@ -11,7 +11,7 @@ from system.evaluation.requests import evaluate_to_table
 from system.evaluation.requests import run_folder_of
 from system.evaluation.requests import sample_to_folder
 from system.foundation.errors import BadInput
-from system.foundation.recipe import NoEvaluation
+from system.foundation.settings.evaluation import NoEvaluation
 from system.launch.command import run
 
 

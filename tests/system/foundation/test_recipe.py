@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from system.foundation.recipe import FixedPosterior
-from system.foundation.recipe import NoAdversarial
 from system.foundation.recipe import Recipe
+from system.foundation.settings.autoencoder import FixedPosterior
+from system.foundation.settings.objective import NoAdversarial
 
 
 def mapping(**changes: Any) -> dict[str, Any]:

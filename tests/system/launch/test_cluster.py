@@ -3,7 +3,7 @@
 import pytest
 
 from system.foundation.errors import ClusterError
-from system.foundation.recipe import NoEvaluation
+from system.foundation.settings.evaluation import NoEvaluation
 from system.launch.cluster import is_given
 from system.launch.cluster import joined
 from system.launch.cluster import machine

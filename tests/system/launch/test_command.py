@@ -8,7 +8,7 @@ from pydantic import Field
 
 from system.foundation.errors import ClusterError
 from system.foundation.errors import NumericsError
-from system.foundation.recipe import Record
+from system.foundation.settings.record import Record
 from system.launch.command import command
 from system.launch.command import run
 

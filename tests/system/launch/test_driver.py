@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from system.foundation import storage
-from system.foundation.recipe import NoEvaluation
+from system.foundation.settings.evaluation import NoEvaluation
 from system.launch.driver import RAY_LIST
 from system.launch.driver import Plan
 from system.launch.driver import _Thread

@@ -13,7 +13,7 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
-from system.foundation.recipe import Lpips
+from system.foundation.settings.objective import Lpips
 from system.launch import preflight
 from system.launch.driver import prepare
 from system.launch.preflight import Resources

@@ -1,6 +1,6 @@
 """What a job is told does not depend on the folder it runs in."""
 
-from system.foundation.recipe import Lpips
+from system.foundation.settings.objective import Lpips
 from system.launch.submission import placed
 
 

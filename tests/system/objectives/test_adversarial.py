@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from system.foundation.recipe import PatchGan
+from system.foundation.settings.objective import PatchGan
 from system.objectives.adversarial import PatchDiscriminator
 from system.objectives.adversarial import discriminator_loss
 from system.objectives.adversarial import generator_loss

@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from system.flow.flow import to_tokens
-from system.foundation import recipe
 from system.foundation.config import resolve
+from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import Likelihood
+from system.foundation.settings.objective import Lpips
+from system.foundation.settings.objective import Objective
+from system.foundation.settings.objective import PatchGan
+from system.foundation.settings.objective import Reconstruction
 from system.objectives.joint import JointModel
 from system.objectives.joint import LossTerms
 
@@ -16,21 +21,21 @@ PUBLISHED = Path(__file__).parents[3] / "configs" / "simflow_256.yaml"
 
 def test_the_total_is_the_weighted_sum_of_the_terms_in_use() -> None:
     terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 0.5, 7.0, 11.0)))
-    objective = recipe.Objective(
-        reconstruction=recipe.Reconstruction(weight=3.0),
-        likelihood=recipe.Likelihood(weight=2.0),
+    objective = Objective(
+        reconstruction=Reconstruction(weight=3.0),
+        likelihood=Likelihood(weight=2.0),
     )
     assert terms.total(objective).item() == 3 * 1 + 2 * (2 - 0.5)
     everything = objective.model_copy(
         update={
-            "perceptual": recipe.Lpips(weight=0.5, trunk="-"),
-            "adversarial": recipe.PatchGan(weight=0.1),
+            "perceptual": Lpips(weight=0.5, trunk="-"),
+            "adversarial": PatchGan(weight=0.1),
         }
     )
     assert terms.total(everything).item() == pytest.approx(6 + 0.5 * 7 + 0.1 * 11)
 
 
-def inputs(given: recipe.Recipe, batch: int = 4) -> tuple[torch.Tensor, ...]:
+def inputs(given: Recipe, batch: int = 4) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     side, latent = given.data.image_size, given.latent_size
     channels = given.autoencoder.latent_channels
@@ -43,7 +48,7 @@ def inputs(given: recipe.Recipe, batch: int = 4) -> tuple[torch.Tensor, ...]:
 
 
 def test_the_decoder_and_the_flow_read_the_same_noisy_latent(
-    make_recipe: Callable[..., recipe.Recipe],
+    make_recipe: Callable[..., Recipe],
 ) -> None:
     given = make_recipe()
     torch.manual_seed(0)
@@ -58,7 +63,7 @@ def test_the_decoder_and_the_flow_read_the_same_noisy_latent(
     torch.testing.assert_close(output.statistics["latent/mean_std"], posterior.mean.std())
 
 
-def test_dropped_labels_meet_the_null_class(make_recipe: Callable[..., recipe.Recipe]) -> None:
+def test_dropped_labels_meet_the_null_class(make_recipe: Callable[..., Recipe]) -> None:
     given = make_recipe()
     torch.manual_seed(0)
     model = JointModel(given).double()
@@ -73,9 +78,9 @@ def test_dropped_labels_meet_the_null_class(make_recipe: Callable[..., recipe.Re
 
 
 def test_without_a_flow_the_rate_is_the_divergence_from_a_standard_normal(
-    make_recipe: Callable[..., recipe.Recipe],
+    make_recipe: Callable[..., Recipe],
 ) -> None:
-    given = make_recipe(objective=recipe.Objective(route="autoencoder_only"))
+    given = make_recipe(objective=Objective(route="autoencoder_only"))
     torch.manual_seed(0)
     model = JointModel(given)
     image, label, _, drop = inputs(given)
@@ -87,7 +92,7 @@ def test_without_a_flow_the_rate_is_the_divergence_from_a_standard_normal(
     assert rate == pytest.approx(exact, abs=0.02)
 
 
-def test_terms_are_float32_under_bf16_weights(make_recipe: Callable[..., recipe.Recipe]) -> None:
+def test_terms_are_float32_under_bf16_weights(make_recipe: Callable[..., Recipe]) -> None:
     given = make_recipe()
     model = JointModel(given).bfloat16()
     terms = model(*inputs(given)).terms

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from system.foundation import recipe
+from system.foundation.settings.objective import Reconstruction
 from system.objectives.reconstruction import reconstruction_loss
 
 
@@ -9,5 +9,5 @@ from system.objectives.reconstruction import reconstruction_loss
 def test_distances_are_means_over_pixels(kind: str, expected: float) -> None:
     image = torch.zeros(1, 1, 2, 2)
     decoded = torch.tensor([[[[2.0, -1.0], [0.0, 0.0]]]])
-    settings = recipe.Reconstruction(kind=kind)
+    settings = Reconstruction(kind=kind)
     assert reconstruction_loss(settings, decoded, image).item() == expected

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from system.foundation import recipe
+from system.foundation.settings.autoencoder import LearnedPosterior
+from system.foundation.settings.objective import Likelihood
+from system.foundation.settings.objective import Objective
+from system.foundation.settings.objective import Reconstruction
 from system.objectives import routes
 from system.objectives.joint import JointModel
 from system.objectives.joint import LossTerms
@@ -62,9 +65,9 @@ def model_on(make_recipe: Make, stir: Make) -> Callable[[str], JointModel]:
     def make(route: str) -> JointModel:
         torch.manual_seed(0)
         shape = make_recipe().autoencoder.model_copy(
-            update={"posterior": recipe.LearnedPosterior(), "weights": "somewhere"}
+            update={"posterior": LearnedPosterior(), "weights": "somewhere"}
         )
-        objective = recipe.Objective(route=route)
+        objective = Objective(route=route)
         return stir(JointModel(make_recipe(autoencoder=shape, objective=objective)))
 
     return make
@@ -122,9 +125,9 @@ def test_one_optimiser_step_moves_encoder_decoder_and_flow_by_their_own_routes(
         ((1.0, 0.0), {"encoder", "decoder"}),
         ((0.0, 1.0), {"encoder", "flow"}),
     ):
-        objective = recipe.Objective(
-            reconstruction=recipe.Reconstruction(weight=weights[0]),
-            likelihood=recipe.Likelihood(weight=weights[1]),
+        objective = Objective(
+            reconstruction=Reconstruction(weight=weights[0]),
+            likelihood=Likelihood(weight=weights[1]),
         )
         torch.manual_seed(0)
         model = stir(JointModel(make_recipe(objective=objective)))

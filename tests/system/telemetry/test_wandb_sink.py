@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from system.foundation import storage
-from system.foundation.recipe import Wandb
+from system.foundation.settings.run import Wandb
 from system.telemetry import wandb_sink
 from system.telemetry.wandb_sink import WandbSink
 from system.telemetry.wandb_sink import resolve_mode

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from system.foundation.errors import NumericsError
-from system.foundation.recipe import LearnedPosterior
+from system.foundation.settings.autoencoder import LearnedPosterior
 from system.train.guards import check_likelihood
 from system.train.guards import check_skips
 from system.train.guards import likelihood_floor

@@ -9,7 +9,7 @@ from system.engine.checkpoints import CheckpointStore
 from system.foundation import storage
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import NumericsError
-from system.foundation.recipe import DigitsEvaluation
+from system.foundation.settings.evaluation import DigitsEvaluation
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger

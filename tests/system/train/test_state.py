@@ -5,7 +5,7 @@ import safetensors.torch
 
 from data_pipeline.manifest import read_manifest
 from system.foundation.errors import CheckpointError
-from system.foundation.recipe import LearnedPosterior
+from system.foundation.settings.autoencoder import LearnedPosterior
 from system.foundation.world import World
 from system.train.assemble import assemble
 from system.train.state import Progress

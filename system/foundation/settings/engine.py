@@ -1,0 +1,60 @@
+"""How a loss becomes an update."""
+
+from typing import Annotated
+from typing import Literal
+
+from pydantic import Field
+
+from system.foundation.settings.record import Fraction
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
+from system.foundation.settings.record import Weight
+
+
+class Adamw(Record):
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="peak learning rate")
+    beta1: Fraction = Field(0.9, description="decay of the first moment")
+    beta2: Fraction = Field(0.95, description="decay of the second moment")
+    weight_decay: Weight = Field(1e-4, description="decoupled weight decay, on matrices only")
+    eps: Annotated[float, Field(gt=0)] = Field(1e-8, description="denominator's floor")
+
+
+class Constant(Record):
+    """Linear warm-up, then constant."""
+
+    kind: Literal["constant"] = "constant"
+    warmup_images: Annotated[int, Field(ge=0)] = Field(0, description="images of linear warm-up")
+
+
+class Cosine(Record):
+    """Linear warm-up, then cosine decay to `final_fraction` of the peak at the run's end."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_images: Annotated[int, Field(ge=0)] = Field(0, description="images of linear warm-up")
+    final_fraction: Fraction = Field(0.01, description="last learning rate over the peak")
+
+
+class Engine(Record):
+    """How a loss becomes an update; DeepSpeed's settings are derived from this."""
+
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="of weights and activations in a pass"
+    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(2, description="what ZeRO shards over the workers")
+    gradient_clip: Weight = Field(1.0, description="bound of the global gradient norm; 0 for none")
+    optimiser: Adamw = Adamw()
+    schedule: Annotated[Constant | Cosine, Field(discriminator="kind")] = Constant()
+    averaging_decay: Fraction = Field(
+        0.9999, description="decay of the averaged weights, per update"
+    )
+    averaging_warmup: bool = Field(
+        True,
+        description="limit the decay to (1 + updates) / (10 + updates), so that early weights fade",
+    )
+    max_skipped_updates: PositiveInt = Field(
+        10,
+        description="updates skipped in a row for values that are not finite before the run stops",
+    )

@@ -1,0 +1,85 @@
+"""What a run is called, what it is given, and what it sees."""
+
+from typing import Annotated
+from typing import Literal
+
+from pydantic import Field
+
+from system.foundation.settings.record import Fraction
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
+
+
+class Run(Record):
+    """Which run this is, how long it goes on, and where it writes."""
+
+    # Ray and every store make file names of it, which may have 255 bytes with what they add.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = Field(
+        description="name of the run; the same name under the same root resumes it"
+    )
+    root: str = Field("runs", description="folder or url that holds runs (any fsspec url)")
+    seed: int = Field(0, ge=0, description="seed of every random stream of the run")
+    total_images: PositiveInt = Field(description="training images after which the run is done")
+    global_batch: PositiveInt = Field(description="images per update, whatever the cluster's size")
+    report_every_images: PositiveInt = Field(description="images between two ledger reports")
+    checkpoint_every_images: PositiveInt = Field(description="images between two checkpoints")
+    keep_checkpoints: PositiveInt = Field(3, description="newest checkpoints kept")
+
+
+class Cluster(Record):
+    """What Ray gives the run. The global batch is fixed; this only decides how it is cut."""
+
+    workers: PositiveInt = Field(
+        1, description="training workers (one GPU each, where GPUs are used)"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where workers compute; auto takes cuda when the driver's cluster has GPUs",
+    )
+    cpus_per_worker: Annotated[float, Field(gt=0)] = Field(
+        1, description="CPUs reserved per worker"
+    )
+    micro_batch: PositiveInt | None = Field(
+        None, description="images per worker per pass; null puts a worker's whole share in one pass"
+    )
+    max_failures: Annotated[int, Field(ge=-1)] = Field(
+        3, description="restarts after crashes before giving up (-1: no limit)"
+    )
+    start_timeout_s: PositiveInt = Field(
+        120, description="seconds to wait for the workers to start"
+    )
+    evaluation_cpus: Annotated[float, Field(ge=0)] = Field(
+        1, description="CPUs of the evaluation task"
+    )
+    evaluation_gpus: Annotated[float, Field(ge=0)] = Field(
+        0, description="GPUs of the evaluation task"
+    )
+
+
+class Data(Record):
+    """The stream of training images."""
+
+    shards: str = Field(description="folder or url with the shards and their manifest.json")
+    image_size: PositiveInt = Field(description="side of the square images, pixels")
+    image_channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour")
+    classes: PositiveInt = Field(description="number of classes; labels are 0 … classes-1")
+    crop: Literal["none", "adm"] = Field(
+        "adm",
+        description="none: shards hold the exact size; adm: the centre crop of ADM's evaluation",
+    )
+    flip: bool = Field(True, description="mirror each image with probability one half")
+    window_shards: PositiveInt = Field(8, description="shards mixed in the shuffle window")
+    workers: Annotated[int, Field(ge=0)] = Field(2, description="decoding processes per worker")
+    prefetch: PositiveInt = Field(2, description="batches each decoding process keeps ready")
+    max_bad_fraction: Fraction = Field(
+        0.001, description="share of bad samples past which a run stops"
+    )
+
+
+class Wandb(Record):
+    """The Weights & Biases mirror of the ledger."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = Field(
+        "auto", description="auto: online when WANDB_API_KEY is set, else offline"
+    )
+    project: str = Field("latent-flows", description="project name there")
