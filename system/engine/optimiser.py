@@ -15,11 +15,10 @@ from torch import Tensor
 from torch import nn
 
 from system.foundation.settings.engine import Adamw
-from system.layers.embedding import ClassEmbedding
 
 AVERAGE = "average"  # the state's key
 DECAY = "averaging_decay"  # the parameter group's key
-UNDECAYED_MODULES = (ClassEmbedding, nn.Embedding)
+DECAYED_MODULES = (nn.Linear, nn.Conv2d)
 
 
 class AveragingAdamw(torch.optim.AdamW):
@@ -66,7 +65,7 @@ class AveragingAdamw(torch.optim.AdamW):
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """The trainable parameters in two groups: matrices, which decay, and the rest, which does not.
 
-    Norms, biases, start tokens and class embeddings are the rest.
+    Norms, biases, start tokens, positions and class vectors are the rest.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
@@ -74,7 +73,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, o
         for weight in part.parameters(recurse=False):
             if not weight.requires_grad:
                 continue
-            decays = weight.ndim >= 2 and not isinstance(part, UNDECAYED_MODULES)
+            decays = weight.ndim >= 2 and isinstance(part, DECAYED_MODULES)
             (matrices if decays else rest).append(weight)
     groups: list[dict[str, object]] = [
         {"params": matrices, "weight_decay": weight_decay},

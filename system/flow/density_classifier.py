@@ -1,9 +1,9 @@
 """Classify latents with the density that the flow has learned: no training, no labels seen.
 
 `bayes_logits` asks for the likelihood under every class (exact, one pass a class).
-`gradient_logits` asks once: it mixes the class vectors with a softmax of logits at zero and looks
-which logit the likelihood would rise with. That is the first-order form of the same classifier
-around the null class, which is the mean of the class vectors.
+`gradient_logits` asks once: it mixes the classes with a softmax of logits at zero and looks which
+logit the likelihood would rise with. That is the first-order form of the same classifier around
+the mean of the classes.
 
 Source: training-free classification of R-REPA, arXiv 2511.22345.
 """
@@ -29,7 +29,6 @@ def gradient_logits(flow: Flow, tokens: Float[Tensor, "B T D"]) -> Float[Tensor,
     """The derivative of log p(tokens | softmax(logits) mix of classes) at logits zero, in nats."""
     with torch.enable_grad():
         logits = tokens.new_zeros(len(tokens), flow.classes, requires_grad=True)
-        vectors = flow.embedding.table.detach()
-        mixed = logits.softmax(dim=1).to(vectors.dtype) @ vectors
-        (gradient,) = torch.autograd.grad(flow.log_prob(tokens, mixed).sum(), logits)
+        log_prob = flow.log_prob(tokens, flow.mixture(logits)).sum()
+        (gradient,) = torch.autograd.grad(log_prob, logits)
     return gradient

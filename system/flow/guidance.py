@@ -12,7 +12,7 @@ import torch
 from system.flow.block import Affine
 
 
-def starflow(weight: float, both: Affine) -> Affine:
+def starflow(weight: float, both: Affine, progress: float) -> Affine:
     """The guided Gaussian; `both` has the conditional half first, then the null half.
 
     At weight 0 it is the conditional one. Its spread never exceeds the conditional one's.

@@ -24,13 +24,15 @@ def sample(
     """
     assert guidance >= 0, f"guidance {guidance} must not be negative"
     condition = flow.condition(label)
+    tokens = flow.to_prior(noise)
     if guidance == 0:
-        return flow.inverse(noise, condition)
-    null = flow.condition(label, torch.ones_like(label, dtype=torch.bool))
-    rotary = flow.rotary(noise.device)
-    *shallow, deep = flow.blocks
-    both = torch.cat([condition, null])
-    tokens = deep.inverse(noise, both, rotary, guide=partial(starflow, guidance))
-    for block in reversed(shallow):
-        tokens = block.inverse(tokens, condition, rotary)
+        return flow.inverse(tokens, condition)
+    rotary = flow.rotary(noise)
+    steered = flow.steer(condition)
+    null = flow.steer(flow.null_condition(len(label)))
+    *shallow, deep = zip(flow.blocks, steered, strict=True)
+    both = steered[-1].beside(null[-1])
+    tokens = deep[0].inverse(tokens, both, rotary, guide=partial(starflow, guidance))
+    for block, steering in reversed(shallow):
+        tokens = block.inverse(tokens, steering, rotary)
     return tokens

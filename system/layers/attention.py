@@ -47,17 +47,28 @@ class CausalAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, hidden: Float[Tensor, "B T E"], rotary: Rotary) -> Float[Tensor, "B T E"]:
-        """All tokens at once."""
-        query, key, value = self._project(hidden, rotary)
+    def forward(
+        self,
+        hidden: Float[Tensor, "B T E"],
+        rotary: Rotary | None,
+        sharpness: Float[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, "B T E"]:
+        """All tokens at once. `sharpness` is a factor on the logits: one over a temperature."""
+        query, key, value = self._project(hidden, rotary, sharpness)
         mixed = attend(query, key, value, causal=True)
         return self.out(rearrange(mixed, "b n t k -> b t (n k)"))
 
     def step(
-        self, hidden: Float[Tensor, "B 1 E"], rotary: Rotary, cache: Cache, place: int
+        self,
+        hidden: Float[Tensor, "B 1 E"],
+        rotary: Rotary | None,
+        sharpness: Float[Tensor, "B"] | None = None,
+        *,
+        cache: Cache,
+        place: int,
     ) -> Float[Tensor, "B 1 E"]:
         """The token at `place`, given the cached ones before it. Adds its key and value."""
-        query, key, value = self._project(hidden, rotary)
+        query, key, value = self._project(hidden, rotary, sharpness)
         cache.key[:, :, place] = key[:, :, 0]
         cache.value[:, :, place] = value[:, :, 0]
         # One query that may see every cached token: no mask (is_causal would align it top-left).
@@ -65,8 +76,14 @@ class CausalAttention(nn.Module):
         mixed = attend(query, cache.key[:, :, seen], cache.value[:, :, seen], causal=False)
         return self.out(rearrange(mixed, "b n t k -> b t (n k)"))
 
-    def _project(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, hidden: Tensor, rotary: Rotary | None, sharpness: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = rearrange(
             self.qkv(hidden), "b t (three n k) -> three b n t k", three=3, n=self.heads
         )
+        if sharpness is not None:
+            query = query * sharpness[:, None, None, None].to(query.dtype)
+        if rotary is None:
+            return query, key, value
         return rotary.turn(query), rotary.turn(key), value

@@ -5,11 +5,11 @@ from functools import lru_cache
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool
 from jaxtyping import Float
-from jaxtyping import Int
 from torch import Tensor
 from torch import nn
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,40 +30,51 @@ class Rotary:
         turned = (left * self.cos - right * self.sin, right * self.cos + left * self.sin)
         return torch.cat(turned, dim=-1).to(heads.dtype)
 
+    def before(self, count: int) -> "Rotary":
+        """With `count` tokens in front, at the place of the first."""
+        front = torch.zeros(count, dtype=torch.long, device=self.cos.device)
+        every = torch.arange(len(self.cos), device=self.cos.device)
+        return self[torch.cat([front, every])]
+
 
 @lru_cache(maxsize=32)
-def axial_rotary(side: int, head_width: int, base: float, device: torch.device) -> Rotary:
-    """Rotary positions of a `side` by `side` grid in raster order: half of the pairs turn with the
-    row, half with the column.
+def axial_rotary(
+    side: int,
+    pairs: int,
+    base: float,
+    *,
+    still_pairs: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
+) -> Rotary:
+    """Rotary positions of a `side` by `side` grid in raster order: of the pairs of a head, one half
+    turns with the row, one with the column; `still_pairs` more do not turn.
 
     Held outside the module because a module cast to bf16 would round the angles.
     Source: RoFormer, arXiv 2104.09864; axial form as in STARFlow, arXiv 2506.06276.
     """
-    pairs = head_width // 4
-    rate = base ** (-torch.arange(pairs, dtype=torch.float32, device=device) / pairs)
-    angle = torch.arange(side, dtype=torch.float32, device=device)[:, None] * rate
-    row = angle[:, None, :].expand(side, side, pairs)
-    column = angle[None, :, :].expand(side, side, pairs)
-    grid = rearrange([row, column], "two h w pair -> (h w) (two pair)")
-    return Rotary(grid.cos(), grid.sin())
+    half = pairs // 2
+    rate = base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
+    angle = torch.arange(side, dtype=torch.float64, device=device)[:, None] * rate
+    row = angle[:, None, :].expand(side, side, half)
+    column = angle[None, :, :].expand(side, side, half)
+    still = angle.new_zeros(side, side, still_pairs)
+    grid = rearrange(torch.cat([row, column, still], dim=-1), "h w pair -> (h w) pair")
+    return Rotary(grid.cos().to(dtype), grid.sin().to(dtype))
 
 
-class ClassEmbedding(nn.Module):
-    """One vector per class. The null class is the mean of all of them, as in TARFlow.
+class ClassVectors(nn.Module):
+    """One vector per class, mixed in any proportion.
 
-    So the unconditional model lies in the middle of the conditional ones, which is where the
-    one-gradient density classifier expands. Source: TARFlow, arXiv 2412.06329, released code.
+    A class is asked for as a mixture over all classes, so the null class (their mean) lies in the
+    middle of the conditional ones, which is where the one-gradient density classifier expands.
+    Source: TARFlow, arXiv 2412.06329, released code.
     """
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, classes: int, width: int, spread: float) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(classes, width) * 0.02)
+        self.table = nn.Parameter(torch.randn(classes, width) * spread)
 
-    def forward(
-        self, label: Int[Tensor, "B"], drop: Bool[Tensor, "B"] | None = None
-    ) -> Float[Tensor, "B E"]:
-        """The vectors of `label`, with the null class where `drop` says so."""
-        chosen = self.table[label]
-        if drop is None:
-            return chosen
-        return torch.where(drop[:, None], self.table.mean(dim=0), chosen)
+    def forward(self, mixture: Float[Tensor, "B V"]) -> Float[Tensor, "B E"]:
+        """The mixed vectors, in the type of the weights; mixed in that of the mixture."""
+        return (mixture @ self.table.to(mixture.dtype)).to(self.table.dtype)

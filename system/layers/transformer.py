@@ -1,96 +1,95 @@
-"""The transformer of a flow block: pre-norm layers whose norms are steered by the class.
-
-Each layer turns the class vector into a shift, a scale and a gate for its attention and for its
-perceptron. The gates start at zero, so a fresh stack passes its input through unchanged.
-
-Source: adaptive layer norm of DiT, arXiv 2212.09748, section 3.2 (adaLN-Zero).
-"""
+"""The causal transformer of a flow block: pre-norm layers that a class may steer."""
 
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from system.foundation.settings import flow as settings
 from system.layers.attention import Cache
 from system.layers.attention import CausalAttention
 from system.layers.embedding import Rotary
-
-MLP_RATIO = 4
+from system.layers.norm import AdaptiveNorms
+from system.layers.norm import PlainNorms
+from system.layers.perceptron import perceptron
+from system.layers.steering import Steering
 
 
 class Layer(nn.Module):
-    """One pre-norm transformer layer with adaptive norms."""
+    """One pre-norm transformer layer."""
 
-    def __init__(self, width: int, head_width: int) -> None:
+    def __init__(self, shape: settings.Flow) -> None:
         super().__init__()
-        self.attention = CausalAttention(width, head_width)
-        self.widen = nn.Linear(width, MLP_RATIO * width)
-        self.narrow = nn.Linear(MLP_RATIO * width, width)
-        self.modulation = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.attention = CausalAttention(shape.width, shape.head_width)
+        self.perceptron = perceptron(shape.width, shape.perceptron_ratio, shape.perceptron)
+        if isinstance(shape.condition, settings.AdaptiveNorm):
+            self.norms: nn.Module = AdaptiveNorms(shape.width, shape.condition.ways)
+        else:
+            self.norms = PlainNorms(shape.width)
 
     def forward(
-        self, hidden: Float[Tensor, "B T E"], condition: Float[Tensor, "B E"], rotary: Rotary
+        self, hidden: Float[Tensor, "B T E"], steering: Steering, rotary: Rotary | None
     ) -> Float[Tensor, "B T E"]:
         """All tokens at once."""
-        shift, scale, gate, *perceptron = self._modulate(condition)
-        hidden = hidden + gate * self.attention(_norm(hidden, shift, scale), rotary)
-        return hidden + self._perceptron(hidden, *perceptron)
+        attended, narrowed = self.norms(steering.norm)
+        mixed = self.attention(attended(hidden), rotary, steering.sharpness)
+        hidden = hidden + attended.gate * mixed
+        return hidden + narrowed.gate * self.perceptron(narrowed(hidden))
 
     def step(
-        self, hidden: Tensor, condition: Tensor, rotary: Rotary, cache: Cache, place: int
-    ) -> Tensor:
+        self,
+        hidden: Float[Tensor, "B 1 E"],
+        steering: Steering,
+        rotary: Rotary | None,
+        cache: Cache,
+        place: int,
+    ) -> Float[Tensor, "B 1 E"]:
         """One token, given the cached ones before it."""
-        shift, scale, gate, *perceptron = self._modulate(condition)
-        attended = self.attention.step(_norm(hidden, shift, scale), rotary, cache, place)
-        hidden = hidden + gate * attended
-        return hidden + self._perceptron(hidden, *perceptron)
-
-    def _modulate(self, condition: Tensor) -> list[Tensor]:
-        return list(self.modulation(functional.silu(condition))[:, None].chunk(6, dim=-1))
-
-    def _perceptron(self, hidden: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        wide = functional.gelu(self.widen(_norm(hidden, shift, scale)), approximate="tanh")
-        return gate * self.narrow(wide)
-
-
-def _norm(hidden: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return functional.layer_norm(hidden, hidden.shape[-1:], eps=1e-6) * (1 + scale) + shift
+        attended, narrowed = self.norms(steering.norm)
+        turned = (rotary, steering.sharpness)
+        mixed = self.attention.step(attended(hidden), *turned, cache=cache, place=place)
+        hidden = hidden + attended.gate * mixed
+        return hidden + narrowed.gate * self.perceptron(narrowed(hidden))
 
 
 class Transformer(nn.Module):
     """A stack of layers."""
 
-    def __init__(self, width: int, depth: int, head_width: int, *, recompute: bool) -> None:
+    def __init__(self, shape: settings.Flow, depth: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(width, head_width) for _ in range(depth))
-        self.head_width = head_width
-        self.recompute = recompute
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(depth))
+        self.heads = shape.width // shape.head_width
+        self.recompute = shape.checkpoint_activations
 
     def forward(
-        self, hidden: Float[Tensor, "B T E"], condition: Float[Tensor, "B E"], rotary: Rotary
-    ) -> Float[Tensor, "B T E"]:
-        """All tokens at once."""
+        self, hidden: Float[Tensor, "B T E"], steering: Steering, rotary: Rotary | None
+    ) -> list[Float[Tensor, "B T E"]]:
+        """All tokens at once: what comes in, then what each layer puts out."""
+        stages = [hidden]
         for layer in self.layers:
-            if self.recompute and hidden.requires_grad:
-                hidden = checkpoint(layer, hidden, condition, rotary, use_reentrant=False)
-            else:
-                hidden = layer(hidden, condition, rotary)
-        return hidden
+            stages.append(self._through(layer, stages[-1], steering, rotary))
+        return stages
 
     def step(
-        self, hidden: Tensor, condition: Tensor, rotary: Rotary, caches: list[Cache], place: int
-    ) -> Tensor:
+        self,
+        hidden: Float[Tensor, "B 1 E"],
+        steering: Steering,
+        rotary: Rotary | None,
+        caches: list[Cache],
+        place: int,
+    ) -> Float[Tensor, "B 1 E"]:
         """One token, given the cached ones before it."""
         for layer, cache in zip(self.layers, caches, strict=True):
-            hidden = layer.step(hidden, condition, rotary, cache, place)
+            hidden = layer.step(hidden, steering, rotary, cache, place)
         return hidden
 
     def empty_caches(self, hidden: Float[Tensor, "B 1 E"], tokens: int) -> list[Cache]:
         """Room for `tokens` tokens in every layer."""
-        return [
-            Cache.empty(len(hidden), hidden.shape[-1] // self.head_width, tokens, hidden)
-            for _ in self.layers
-        ]
+        return [Cache.empty(len(hidden), self.heads, tokens, hidden) for _ in self.layers]
+
+    def _through(
+        self, layer: nn.Module, hidden: Tensor, steering: Steering, rotary: Rotary | None
+    ) -> Tensor:
+        if self.recompute and hidden.requires_grad:
+            return checkpoint(layer, hidden, steering, rotary, use_reentrant=False)
+        return layer(hidden, steering, rotary)

@@ -117,11 +117,14 @@ class JointModel(nn.Module):
         self, latent: Float[Tensor, "B C h w"], label: Int[Tensor, "B"], drop: Bool[Tensor, "B"]
     ) -> Float[Tensor, ""]:
         """Nats per dimension under the flow, or under N(0, I) where the route trains no flow."""
-        if "flow" in self.route.trained:
-            tokens = to_tokens(latent, self.patch)
-            log_prob = self.flow.log_prob(tokens, self.flow.condition(label, drop))
-        else:
-            log_prob = standard_normal_log_prob(latent)
+        if "flow" not in self.route.trained:
+            return nats_per_dim(standard_normal_log_prob(latent), latent[0].numel()).mean()
+        tokens = to_tokens(latent, self.patch)
+        noise, log_det = self.flow(tokens, self.flow.condition(label, drop))
+        if self.training:
+            self.flow.track_prior(noise)
+        # The unit prior also where the flow tracks its own: so TARFlow's code trains.
+        log_prob = standard_normal_log_prob(noise) + log_det
         return nats_per_dim(log_prob, latent[0].numel()).mean()
 
 

@@ -27,6 +27,47 @@ def stir_fixture() -> Callable[..., torch.nn.Module]:
     return stir
 
 
+FAMILIES: dict[str, dict[str, object]] = {
+    "simflow": {},
+    "tarflow": {
+        "condition": {"kind": "added"},
+        "positions": "learned",
+        "first": "kept",
+        "raster": "data_side",
+        "soft_clip": 0.0,
+        "norm_out": "none",
+        "perceptron": "gelu",
+    },
+    "tarflow_shift": {
+        "condition": {"kind": "none"},
+        "positions": "learned",
+        "first": "kept",
+        "affine": "shift",
+        "soft_clip": 0.0,
+        "norm_out": "none",
+    },
+    "latent_tarflow": {
+        "condition": {"kind": "added"},
+        "first": "kept",
+        "raster": "data_side",
+        "perceptron": "swiglu",
+        "soft_clip": 0.0,
+    },
+    "starflow": {
+        "condition": {"kind": "prefix", "rotary_pairs": 2},
+        "scale": "softplus",
+        "perceptron": "gelu",
+    },
+    "four_ways": {"condition": {"kind": "adaptive_norm", "ways": 4}, "perceptron": "geglu"},
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> dict[str, object]:
+    """The flow settings that each published method asks for."""
+    return FAMILIES[request.param]
+
+
 @pytest.fixture
 def make_flow() -> Callable[..., Flow]:
     """Tiny flows in float64 whose every weight is at work."""

@@ -59,7 +59,7 @@ class Flow(Record):
         "rotary", description="rotary on both axes, or a learned vector per token in every block"
     )
     rope_base: PositiveFloat = Field(10_000.0, description="base of rotary positions")
-    first_token: Literal["start", "kept"] = Field(
+    first: Literal["start", "kept"] = Field(
         "start", description="a learned start token lets the first token change; kept: it stays"
     )
     raster: Literal["noise_side", "data_side"] = Field(
@@ -74,9 +74,10 @@ class Flow(Record):
         4.0, description="bound of raw scale and shift, c·tanh(v/c); 0 for none"
     )
     norm_out: Literal["rms", "none"] = Field("rms", description="norm before scale and shift")
-    perceptron: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
-        "gelu_tanh", description="activation of the layers' perceptrons"
+    perceptron: Literal["gelu", "gelu_tanh", "swiglu", "geglu"] = Field(
+        "gelu_tanh", description="activation of the layers' perceptrons; the last two are gated"
     )
+    perceptron_ratio: PositiveFloat = Field(4.0, description="their hidden width over the width")
     label_drop: Fraction = Field(
         0.1, description="share of training labels replaced by the null class"
     )

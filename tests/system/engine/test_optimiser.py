@@ -7,7 +7,7 @@ from system.engine.optimiser import DECAY
 from system.engine.optimiser import AveragingAdamw
 from system.engine.optimiser import parameter_groups
 from system.foundation.settings.engine import Adamw
-from system.layers.embedding import ClassEmbedding
+from system.layers.embedding import ClassVectors
 
 
 def trained(decay: float, updates: int) -> tuple[nn.Linear, AveragingAdamw, list[torch.Tensor]]:
@@ -75,7 +75,7 @@ def test_matrices_decay_and_the_rest_does_not(frozen: bool) -> None:
             "matrix": nn.Linear(2, 3),
             "kernel": nn.Conv2d(1, 2, 3),
             "norm": nn.GroupNorm(1, 2),
-            "classes": ClassEmbedding(4, 2),
+            "classes": ClassVectors(4, 2, spread=1.0),
             "words": nn.Embedding(4, 2),
         }
     )

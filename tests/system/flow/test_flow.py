@@ -19,8 +19,10 @@ def tokens(flow: Flow, batch: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("depths", [(1,), (1, 2), (1, 1, 2)])
-def test_log_det_is_the_jacobians(make_flow: Callable[..., Flow], depths: tuple[int, ...]) -> None:
-    flow = make_flow(depths=depths)
+def test_log_det_is_the_jacobians(
+    make_flow: Callable[..., Flow], family: dict[str, object], depths: tuple[int, ...]
+) -> None:
+    flow = make_flow(depths=depths, **family)
     data, condition = tokens(flow), flow.condition(LABEL)
     _, log_det = flow(data, condition)
     for sample in range(2):
@@ -32,19 +34,75 @@ def test_log_det_is_the_jacobians(make_flow: Callable[..., Flow], depths: tuple[
         )
 
 
-def test_inverse_undoes_forward(make_flow: Callable[..., Flow]) -> None:
-    flow = make_flow(side=4, depths=(1, 1, 2))
+def test_inverse_undoes_forward(make_flow: Callable[..., Flow], family: dict[str, object]) -> None:
+    flow = make_flow(side=4, depths=(1, 1, 2), **family)
     data, condition = tokens(flow), flow.condition(LABEL)
     noise, _ = flow(data, condition)
     torch.testing.assert_close(flow.inverse(noise, condition), data, rtol=0, atol=1e-12)
 
 
-def test_inverse_undoes_forward_in_float32(make_flow: Callable[..., Flow]) -> None:
-    flow = make_flow(side=4, depths=(1, 1, 2)).float()
+def test_inverse_undoes_forward_in_float32(
+    make_flow: Callable[..., Flow], family: dict[str, object]
+) -> None:
+    flow = make_flow(side=4, depths=(1, 1, 2), **family).float()
     data, condition = tokens(flow).float(), flow.condition(LABEL)
     noise, _ = flow(data, condition)
     # Rounding grows over the blocks; the bound is the field's usual one for float32.
     torch.testing.assert_close(flow.inverse(noise, condition), data, rtol=0, atol=1e-4)
+
+
+def test_a_trace_is_the_pass_itself(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(depths=(1, 2, 1))
+    data, condition = tokens(flow), flow.condition(LABEL)
+    trace = flow.trace(data, condition, {(0, 1), (1, 2)})
+    noise, log_det = flow(data, condition)
+    assert torch.equal(trace.noise, noise)
+    assert torch.equal(trace.log_det, log_det)
+    assert torch.equal(trace.inputs[0], data)
+    given = data
+    for block, steering, seen in zip(flow.blocks, flow.steer(condition), trace.inputs, strict=True):
+        assert torch.equal(seen, given)
+        given = block(given, steering, flow.rotary(data))[0]
+    assert trace.features.keys() == {(0, 1), (1, 2)}
+
+
+def test_the_null_class_is_the_mean_of_all_or_one_of_its_own(
+    make_flow: Callable[..., Flow],
+) -> None:
+    drop = torch.tensor([False, True])
+    even = make_flow().condition(LABEL, drop)
+    assert torch.equal(even[0], torch.tensor([1.0, 0, 0, 0]).double())
+    assert torch.equal(even[1], torch.full((4,), 0.25).double())
+    flow = make_flow(condition={"kind": "prefix", "rotary_pairs": 2})
+    assert torch.equal(flow.condition(LABEL, drop)[1], torch.tensor([0.0, 0, 0, 0, 1]).double())
+    mixed = flow.mixture(torch.zeros(1, 4).double())
+    assert torch.equal(mixed[0], torch.tensor([0.25, 0.25, 0.25, 0.25, 0]).double())
+
+
+def test_a_flow_of_shifts_tracks_the_variance_of_its_noise(
+    make_flow: Callable[..., Flow],
+) -> None:
+    """The running mean with weight 0.1; and the likelihood is then that of a wider Gaussian."""
+    flow = make_flow(affine="shift")
+    flow.prior_variance.fill_(1.0)
+    noise = 3 * tokens(flow, batch=400)
+    for _ in range(200):
+        flow.track_prior(noise)
+    variance = noise.square().mean(dim=0)
+    torch.testing.assert_close(flow.prior_variance, variance, rtol=1e-6, atol=0)
+    normal = torch.distributions.Normal(0.0, variance.sqrt())
+    expected = normal.log_prob(noise).sum(dim=(1, 2))
+    torch.testing.assert_close(flow.prior_log_prob(noise), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(flow.to_prior(noise), noise * variance.sqrt())
+
+
+def test_a_flow_of_scales_has_the_standard_prior(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow()
+    noise = tokens(flow)
+    flow.track_prior(noise)
+    assert flow.prior_variance is None
+    assert torch.equal(flow.prior_log_prob(noise), standard_normal_log_prob(noise))
+    assert flow.to_prior(noise) is noise
 
 
 def test_density_integrates_to_one(make_flow: Callable[..., Flow]) -> None:

@@ -13,8 +13,9 @@ def test_an_ordering_is_its_own_inverse() -> None:
     assert torch.equal(Ordering(backwards=True)(tokens)[:, 0], tokens[:, -1])
 
 
-def test_orderings_alternate_and_the_noise_side_goes_in_raster_order() -> None:
+def test_orderings_alternate_and_the_asked_end_goes_in_raster_order() -> None:
     for blocks in (1, 2, 3, 6):
-        directions = [ordering.backwards for ordering in alternating(blocks)]
-        assert directions[-1] is False
-        assert all(a != b for a, b in pairwise(directions))
+        for raster, end in (("noise_side", -1), ("data_side", 0)):
+            directions = [ordering.backwards for ordering in alternating(blocks, raster)]
+            assert directions[end] is False
+            assert all(a != b for a, b in pairwise(directions))

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import partial
 
 import torch
 
@@ -36,25 +35,19 @@ def test_guidance_acts_in_the_deep_block(make_flow: Callable[..., Flow]) -> None
     flow = make_flow()
     noise, weight = noise_for(flow), 1.3
     shallow, deep = flow.blocks
-    condition = flow.condition(LABEL)
-    null = flow.condition(LABEL, torch.tensor([True, True]))
-    rotary = flow.rotary(noise.device)
-
-    def affine(data: torch.Tensor, steer: torch.Tensor) -> Affine:
-        before = torch.cat([deep._start_like(data), data[:, :-1]], dim=1)
-        hidden = deep.transformer(deep._embed(before), steer, rotary)
-        return deep._affine(hidden, data.dtype)
-
+    steering = flow.steer(flow.condition(LABEL))
+    null = flow.steer(flow.condition(LABEL, torch.tensor([True, True])))
+    rotary = flow.rotary(noise)
     data = torch.zeros_like(noise)
     for place in range(noise.shape[1]):
-        one, other = affine(data, condition), affine(data, null)
+        one, other = (deep.affine(data, way[-1], rotary) for way in (steering, null))
         joined = Affine(
             torch.cat([one.shift, other.shift]), torch.cat([one.log_scale, other.log_scale])
         )
-        guided = partial(starflow, weight)(joined)
+        guided = starflow(weight, joined, 1.0)
         drawn = noise * guided.log_scale.exp() + guided.shift
         data[:, place] = drawn[:, place]
-    expected = shallow.inverse(data, condition, rotary)
+    expected = shallow.inverse(data, steering[0], rotary)
     torch.testing.assert_close(sample(flow, noise, LABEL, weight), expected, rtol=0, atol=1e-12)
 
 

@@ -1,11 +1,11 @@
 import torch
 
-from system.layers.embedding import ClassEmbedding
+from system.layers.embedding import ClassVectors
 from system.layers.embedding import axial_rotary
 
 
 def test_rotary_keeps_lengths_and_depends_on_differences_of_positions_only() -> None:
-    rotary = axial_rotary(4, 8, 100.0, torch.device("cpu"))
+    rotary = axial_rotary(4, 4, 100.0)
     query, key = torch.randn(2, 8, dtype=torch.float64)
     turned_query = rotary.turn(query.expand(1, 1, 16, 8))
     turned_key = rotary.turn(key.expand(1, 1, 16, 8))
@@ -20,20 +20,46 @@ def test_rotary_keeps_lengths_and_depends_on_differences_of_positions_only() -> 
 
 
 def test_rotary_returns_the_type_it_was_given() -> None:
-    rotary = axial_rotary(2, 8, 100.0, torch.device("cpu"))
+    rotary = axial_rotary(2, 4, 100.0)
     for kind in (torch.bfloat16, torch.float32, torch.float64):
         assert rotary.turn(torch.ones(1, 1, 4, 8, dtype=kind)).dtype == kind
 
 
 def test_a_slice_of_rotary_turns_like_the_whole() -> None:
-    rotary = axial_rotary(2, 8, 100.0, torch.device("cpu"))
+    rotary = axial_rotary(2, 4, 100.0)
     heads = torch.randn(1, 2, 4, 8)
     torch.testing.assert_close(rotary[2:3].turn(heads[:, :, 2:3]), rotary.turn(heads)[:, :, 2:3])
 
 
-def test_the_null_class_is_the_mean_of_all_classes() -> None:
-    embedding = ClassEmbedding(5, 8)
-    label = torch.tensor([0, 3, 4])
-    dropped = embedding(label, torch.tensor([False, True, False]))
-    torch.testing.assert_close(dropped[1], embedding.table.mean(dim=0))
-    torch.testing.assert_close(dropped[[0, 2]], embedding(label)[[0, 2]])
+def test_pairs_that_do_not_turn_come_last() -> None:
+    rotary = axial_rotary(2, 4, 100.0, still_pairs=3)
+    assert rotary.cos.shape == (4, 7)
+    assert (rotary.cos[:, 4:] == 1).all()
+    assert (rotary.sin[:, 4:] == 0).all()
+    assert torch.equal(rotary.cos[:, :4], axial_rotary(2, 4, 100.0).cos)
+
+
+def test_tokens_in_front_stand_where_the_first_does() -> None:
+    rotary = axial_rotary(2, 4, 100.0)
+    longer = rotary.before(2)
+    assert torch.equal(longer.sin[2:], rotary.sin)
+    assert torch.equal(longer.cos[:2], rotary.cos[:1].expand(2, -1))
+
+
+def test_a_mixture_of_classes_is_the_mixture_of_their_vectors() -> None:
+    vectors = ClassVectors(5, 8, spread=1.0)
+    mixture = torch.tensor([[0.0, 1, 0, 0, 0], [0.2] * 5, [0, 0.5, 0, 0, 0.5]])
+    mixed = vectors(mixture)
+    assert torch.equal(mixed[0], vectors.table[1])
+    torch.testing.assert_close(mixed[1], vectors.table.mean(dim=0))
+    torch.testing.assert_close(mixed[2], vectors.table[[1, 4]].mean(dim=0))
+
+
+def test_a_mixture_is_not_rounded_to_the_type_of_the_weights() -> None:
+    vectors = ClassVectors(1000, 4, spread=1.0).bfloat16()
+    mixed = vectors(torch.full((1, 1000), 1e-3))
+    assert mixed.dtype == torch.bfloat16
+    # The mean of a thousand in float32, then rounded once.
+    torch.testing.assert_close(
+        mixed[0].float(), vectors.table.float().mean(dim=0), rtol=2**-8, atol=1e-6
+    )
