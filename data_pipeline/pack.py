@@ -1,7 +1,8 @@
 """The packer: images of any source into WebDataset tar shards, the same bytes every time.
 
 Samples are put in the order of a hash of their keys, so a shard mixes all classes; the same hash
-family decides which are held out. Each shard appears whole or not at all, the manifest last.
+family decides which are held out, unless the source has splits of its own. Each shard appears whole
+or not at all, the manifest last.
 """
 
 import io
@@ -56,7 +57,10 @@ class PackRecipe(Record):
     crop_size: PositiveInt | None = Field(
         None, description="side of ADM centre crops stored as PNG; null keeps the original bytes"
     )
-    held_out_fraction: Fraction = Field(0.0, description="share of samples held out, by key hash")
+    held_out_fraction: Fraction = Field(
+        0.0,
+        description="share of samples held out, by key hash; 0 where the source has its own splits",
+    )
     shard_samples: PositiveInt = Field(1000, description="images per shard")
     check: Literal["decode", "header"] = Field(
         "decode",
@@ -88,6 +92,7 @@ def pack(recipe: PackRecipe) -> Packed:
     where more than `max_bad_fraction` of the images cannot be used.
     """
     source = open_source(recipe.source)
+    _check_splits(recipe, source)
     statement = {"options": _options(recipe), "source_digest": _source_digest(source)}
     finished = _finished_pack(recipe.out, statement)
     if finished is not None:
@@ -179,13 +184,23 @@ def _plan(recipe: PackRecipe, entries: Sequence[Entry]) -> Iterator[tuple[str, l
         range(len(entries)), key=lambda index: xxhash.xxh3_128_digest(entries[index].key.encode())
     )
     for split in get_args(Split):
-        chosen = [i for i in ranked if _split_of(entries[i].key, recipe.held_out_fraction) == split]
+        chosen = [i for i in ranked if _split_of(entries[i], recipe.held_out_fraction) == split]
         for number, first in enumerate(range(0, len(chosen), recipe.shard_samples)):
             yield f"{split}-{number:06d}.tar", chosen[first : first + recipe.shard_samples]
 
 
-def _split_of(key: str, held_out_fraction: float) -> Split:
-    share = xxhash.xxh3_64_intdigest(f"split/{key}".encode()) / 2**64
+def _check_splits(recipe: PackRecipe, source: Source) -> None:
+    if recipe.held_out_fraction and any(entry.split is not None for entry in source.entries):
+        raise DataError(
+            f"held_out_fraction={recipe.held_out_fraction:g}, but the source {recipe.source.kind} "
+            "has splits of its own; expected held_out_fraction=0 there."
+        )
+
+
+def _split_of(entry: Entry, held_out_fraction: float) -> Split:
+    if entry.split is not None:
+        return entry.split
+    share = xxhash.xxh3_64_intdigest(f"split/{entry.key}".encode()) / 2**64
     return "held_out" if share < held_out_fraction else "train"
 
 
@@ -197,6 +212,7 @@ def _source_digest(source: Source) -> str:
     state = xxhash.xxh3_128(json.dumps(source.class_names).encode())
     for entry in source.entries:
         row = [entry.key, entry.label, entry.extension, entry.length]
+        row += [] if entry.split is None else [entry.split]
         state.update(json.dumps(row).encode())
     return state.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Where images come from before they are packed: a folder of class folders, or scanned digits."""
+"""Where images come from before they are packed: class folders, scanned digits, photographs."""
 
 import posixpath
 from collections import defaultdict
@@ -14,7 +14,12 @@ from pydantic import Field
 
 from data_pipeline.decode import encode_png
 from data_pipeline.index import IMAGE_EXTENSIONS
+from data_pipeline.manifest import Split
+from data_pipeline.photographs import CLASS_NAMES
+from data_pipeline.photographs import classes_of
+from data_pipeline.photographs import cut_patches
 from system.foundation.errors import DataError
+from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
 
@@ -24,6 +29,17 @@ class Digits(Record):
     kind: Literal["digits"] = "digits"
 
 
+class Photographs(Record):
+    """Colour patches of the two photographs bundled with scikit-learn, in eight made-up classes.
+
+    They bring splits of their own, which share no pixel: see data_pipeline/photographs.
+    """
+
+    kind: Literal["photographs"] = "photographs"
+    size: PositiveInt = Field(16, le=43, description="side of a patch, pixels")
+    stride: PositiveInt = Field(8, description="pixels between neighbouring patches of a tile")
+
+
 class ImageFolder(Record):
     """A folder of class folders of images, as ImageNet unpacks; class names are sorted."""
 
@@ -31,7 +47,7 @@ class ImageFolder(Record):
     url: str = Field(description="folder or url that holds one folder per class")
 
 
-SourceRecipe = Annotated[Digits | ImageFolder, Field(discriminator="kind")]
+SourceRecipe = Annotated[Digits | Photographs | ImageFolder, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,7 @@ class Entry:
     label: int
     extension: str
     length: int  # bytes
+    split: Split | None = None  # None where the packer may choose
 
 
 class Source(Protocol):
@@ -63,9 +80,16 @@ class Source(Protocol):
         """The encoded image of entry `index`."""
 
 
-def open_source(recipe: Digits | ImageFolder) -> Source:
+def open_source(recipe: Digits | Photographs | ImageFolder) -> Source:
     """The source that a recipe names. Raises DataError where it is missing, empty or ambiguous."""
-    source: Source = DigitsSource() if recipe.kind == "digits" else ImageFolderSource(recipe.url)
+    source: Source
+    match recipe:
+        case Digits():
+            source = DigitsSource()
+        case Photographs():
+            source = PhotographsSource(recipe.size, recipe.stride)
+        case ImageFolder():
+            source = ImageFolderSource(recipe.url)
     keys: dict[str, int] = {}
     for index, entry in enumerate(source.entries):
         if keys.setdefault(entry.key, index) != index:
@@ -91,6 +115,26 @@ class DigitsSource:
         self.entries = tuple(
             Entry(f"digits-{index:04d}", int(label), "png", len(self._images[index]))
             for index, label in enumerate(digits.target)
+        )
+
+    def read(self, index: int) -> bytes:
+        """The PNG of entry `index`."""
+        return self._images[index]
+
+
+class PhotographsSource:
+    """Patches as lossless colour PNGs, `china-128-064` and on: photograph, row, column."""
+
+    def __init__(self, size: int, stride: int) -> None:
+        from sklearn.datasets import load_sample_images  # see DigitsSource
+
+        patches = cut_patches(load_sample_images().images, size, stride)
+        self._images = [encode_png(patch.image) for patch in patches]
+        self.class_names = CLASS_NAMES
+        self.ignored: tuple[str, ...] = ()
+        self.entries = tuple(
+            Entry(patch.key, int(label), "png", len(data), patch.split)
+            for patch, label, data in zip(patches, classes_of(patches), self._images, strict=True)
         )
 
     def read(self, index: int) -> bytes:

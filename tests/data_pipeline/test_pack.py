@@ -14,9 +14,12 @@ from PIL import Image
 from data_pipeline.augment import centre_crop
 from data_pipeline.decode import decode
 from data_pipeline.manifest import read_manifest
+from data_pipeline.pack import PackRecipe
 from data_pipeline.pack import pack
 from data_pipeline.reader import ShardReader
 from data_pipeline.sources import ImageFolder
+from data_pipeline.sources import Photographs
+from data_pipeline.sources import open_source
 from system.foundation.errors import DataError
 
 
@@ -215,3 +218,15 @@ def test_the_job_refuses_what_is_wrong(tmp_path, capsys):
     assert main(["--help"]) == 0
     assert "held_out_fraction" in capsys.readouterr().out
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_source_with_splits_of_its_own_keeps_them(tmp_path):
+    recipe = PackRecipe(source=Photographs(stride=48), out=str(tmp_path / "photographs"))
+    manifest = pack(recipe).manifest
+    assert manifest.image_size == 16
+    source = open_source(recipe.source)
+    expected = {entry.key: entry.split for entry in source.entries}
+    found = {key: shard.split for shard in manifest.shards for key in shard.keys}
+    assert found == expected
+    with pytest.raises(DataError, match=r"photographs has splits of its own"):
+        pack(recipe.model_copy(update={"held_out_fraction": 0.1}))

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from data_pipeline.sources import Digits
 from data_pipeline.sources import ImageFolder
+from data_pipeline.sources import Photographs
 from data_pipeline.sources import open_source
 from system.foundation.errors import DataError
 
@@ -23,6 +24,17 @@ def test_digits_are_the_bundled_scans():
         expected = [[round(value * 255 / 16) for value in row] for row in scans.images[index]]
         assert pixels.tolist() == expected
         assert source.entries[index].length == len(source.read(index))
+
+
+def test_photographs_are_lossless_patches_with_splits_of_their_own(photographs):
+    source = open_source(Photographs())
+    assert len(source.class_names) == 8
+    entry = source.entries[-1]
+    assert entry.key == "flower-408-624"
+    assert {entry.split for entry in source.entries} == {"train", "held_out"}
+    pixels = np.asarray(Image.open(io.BytesIO(source.read(len(source.entries) - 1))))
+    assert (pixels == photographs[1][408:424, 624:640]).all()
+    assert len(open_source(Photographs(stride=16)).entries) < len(source.entries) / 2
 
 
 def test_image_folder(photo_folder):
