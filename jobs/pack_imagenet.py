@@ -7,10 +7,10 @@
 `--help` prints every key. The same input and options give the same bytes; a second run over a
 finished pack does nothing; one that was interrupted is started again by the same command.
 
-Hardware and time: one core. The digits and the photographs take
-seconds. ImageNet (1,281,167 images, 140 GB) takes
-about 40 minutes with `check=decode`, and the time of copying it with `check=header`. Expect 1,282
-shards of about 110 MB, `manifest.json`, and `pack_report.json` with what was left out or unusual.
+Hardware and time: one core. The digits and the photographs take seconds. ImageNet (1,281,167
+images, 140 GB) takes about 40 minutes with `check=decode`, and the time of copying it with
+`check=header`. Expect 1,282 shards of about 110 MB, `manifest.json`, and `pack_report.json` with
+what was left out or unusual.
 """
 
 import sys
