@@ -2,9 +2,20 @@
 
 SimFlow's encoder gives a mean only, and the posterior's spread is a constant of the recipe: the
 decoder learns to see through that noise, and the flow to model what it leaves. A learned spread
-is the ordinary variational autoencoder, kept for comparison.
+is the ordinary variational autoencoder; with noise added to its draws it is the latent of STARFlow.
 
-Source: SimFlow, arXiv 2512.04084.
+From the encoder's output to the latent:
+
+    mean, std  ->  normalised  ->  (mean - shift) * scale, std * scale  ->  std^2 + added_noise^2
+
+A draw of N(mean, std^2) plus noise is one draw of N(mean, std^2 + noise^2). Layer normalisation is
+of the mean, and the spread that of the normalised latent (SimFlow). Batch normalisation is of the
+draws, as in REPA-E: a learned spread is divided by the same width as the mean; a fixed one, whose
+point is to be known, stays that of the normalised latent. Decoding undoes shift and scale, which a
+pretrained decoder knows nothing of, and not the normalisation: the decoder is trained on the latent
+that the flow sees.
+
+Source: SimFlow, arXiv 2512.04084; STARFlow, arXiv 2506.06276, section 3.3 (noise of spread 0.3).
 """
 
 import torch
@@ -14,6 +25,9 @@ from torch import nn
 
 from system.autoencoder.decoder import Decoder
 from system.autoencoder.encoder import Encoder
+from system.autoencoder.normalise import BatchStatistics
+from system.autoencoder.normalise import Statistics
+from system.autoencoder.normalise import cell_statistics
 from system.foundation.nouns import Posterior
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import FixedPosterior
@@ -25,25 +39,53 @@ class Autoencoder(nn.Module):
 
     def __init__(self, shape: Convolutional, image_channels: int) -> None:
         super().__init__()
-        self.spread = shape.posterior
-        outputs = shape.latent_channels * (2 if self.spread.kind == "learned" else 1)
+        self.shape = shape
+        outputs = shape.latent_channels * (2 if shape.posterior.kind == "learned" else 1)
         self.encoder = Encoder(shape, image_channels, outputs)
         self.decoder = Decoder(shape, image_channels)
+        if shape.normalise == "batch":
+            self.batch_statistics = BatchStatistics(shape.latent_channels)
 
     def encode(self, image: Float[Tensor, "B C H W"]) -> Posterior:
         """q(z|x), float32 (or wider, if the weights are)."""
-        weight = self.encoder.conv_in.weight
-        raw = widen(self.encoder(image.to(weight.dtype)))
-        match self.spread:
-            case FixedPosterior(std=std):
-                return Posterior(raw, raw.new_tensor(std))
-            case LearnedPosterior(min_log_std=low, max_log_std=high):
+        raw = widen(self.encoder(image.to(self.encoder.conv_in.weight.dtype)))
+        scale = self.shape.latent_scale
+        match self.shape.posterior:
+            case FixedPosterior(std=fixed):
+                mean = raw
+                statistics = self._statistics(mean, None)
+                std = raw.new_tensor(fixed) * scale
+            case LearnedPosterior(min_log_std=low, max_log_std=high, added_noise=noise):
                 mean, log_std = raw.chunk(2, dim=1)
-                return Posterior(mean, log_std.clamp(low, high).exp())
+                std = log_std.clamp(low, high).exp()
+                statistics = self._statistics(mean, std)
+                if statistics is not None and self.shape.normalise == "batch":
+                    std = std / statistics.width
+                std = std * scale
+                if noise:
+                    std = (std.square() + noise**2).sqrt()
+        if statistics is not None:
+            mean = (mean - statistics.centre) / statistics.width
+        return Posterior((mean - self.shape.latent_shift) * scale, std)
+
+    def _statistics(
+        self, mean: Float[Tensor, "B C h w"], std: Float[Tensor, "B C h w"] | None
+    ) -> Statistics | None:
+        """What normalises the latent. Those of a frozen encoder stand still, as its weights do."""
+        match self.shape.normalise:
+            case "none":
+                return None
+            case "layer":
+                return cell_statistics(mean)
+            case "batch" if self.training and self.encoder.conv_in.weight.requires_grad:
+                return self.batch_statistics.observe(mean, std)
+            case "batch":
+                return self.batch_statistics.remembered()
 
     def decode(self, latent: Float[Tensor, "B C h w"]) -> Float[Tensor, "B c H W"]:
         """The image, float32 (or wider), not clamped."""
-        return widen(self.decoder(latent.to(self.decoder.conv_in.weight.dtype)))
+        raw = latent / self.shape.latent_scale + self.shape.latent_shift
+        return widen(self.decoder(raw.to(self.decoder.conv_in.weight.dtype)))
 
 
 def widen(value: Tensor) -> Tensor:

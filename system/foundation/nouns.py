@@ -4,8 +4,11 @@
 `E` transformer width · `N` heads · `K` head width · `F` feature width.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
@@ -37,11 +40,20 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """q(z given x), a Gaussian with independent entries. `std` may be one number or a map."""
+    """q(z given x) with independent entries: mean and standard deviation of a Gaussian, or of a
+    uniform distribution. `std` may be one number or a map."""
 
     mean: Float[Tensor, "B C h w"]
     std: Float[Tensor, "..."]
+    family: Literal["gaussian", "uniform"] = "gaussian"
 
     def sample(self, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """A draw, given standard normal noise (reparametrisation)."""
-        return self.mean + self.std * noise
+        """A draw, given standard normal noise (reparametrisation).
+
+        A uniform draw is the noise's quantile in [0, 1), so one stream of noise serves both.
+        """
+        if self.family == "gaussian":
+            return self.mean + self.std * noise
+        below_one = 1 - torch.finfo(noise.dtype).eps / 2
+        quantile = torch.special.ndtr(noise).clamp(max=below_one)
+        return self.mean + self.std * math.sqrt(12) * (quantile - 0.5)

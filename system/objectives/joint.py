@@ -20,7 +20,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch import nn
 
-from system.autoencoder.autoencoder import Autoencoder
+from system.autoencoder.build import build_autoencoder
 from system.flow.flow import Flow
 from system.flow.flow import standard_normal_log_prob
 from system.flow.flow import to_tokens
@@ -72,7 +72,7 @@ class JointModel(nn.Module):
         self.objective = recipe.objective
         self.patch = recipe.flow.patch
         self.route = ROUTES[recipe.objective.route]
-        self.autoencoder = Autoencoder(recipe.autoencoder, recipe.data.image_channels)
+        self.autoencoder = build_autoencoder(recipe.autoencoder, recipe.data.image_channels)
         self.flow = Flow(
             recipe.flow,
             side=recipe.latent_size // recipe.flow.patch,

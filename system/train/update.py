@@ -69,7 +69,7 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
     """The draws that belong to the positions of the batch's samples."""
     seed, positions = recipe.run.seed, batch.position.tolist()
     side = recipe.latent_size
-    shape = (recipe.autoencoder.latent_channels, side, side)
+    shape = (recipe.latent_channels, side, side)
     noise = streams.normal(seed, "posterior", positions, shape)
     drop = streams.uniform(seed, "label_drop", positions) < recipe.flow.label_drop
     device = batch.image.device

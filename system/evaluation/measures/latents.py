@@ -24,6 +24,6 @@ def held_out_posteriors(bench: Bench) -> Iterator[tuple[range, Posterior]]:
 def latent_noise(bench: Bench, index: range, draw: int) -> Float[Tensor, "B C h w"]:
     """Standard normal noise of the images' `draw`-th latents: a function of (seed, draw, image)."""
     recipe = bench.subject.recipe
-    shape = (recipe.autoencoder.latent_channels, recipe.latent_size, recipe.latent_size)
+    shape = (recipe.latent_channels, recipe.latent_size, recipe.latent_size)
     noise = streams.normal(bench.settings.seed, f"evaluation/latent/{draw}", index, shape)
     return noise.to(bench.subject.device)

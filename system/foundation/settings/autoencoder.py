@@ -64,14 +64,20 @@ class Convolutional(Record):
     )
     normalise: Literal["none", "layer", "batch"] = Field(
         "none",
-        description="of the posterior's mean, without learned scale: layer over the channels of a "
-        "cell (SimFlow, figure 5); batch with running statistics (REPA-E)",
+        description="of the latent, without learned scale: layer, the mean over the channels of a "
+        "cell (SimFlow, figure 5); batch, the draws, with running statistics (REPA-E)",
+    )
+    latent_shift: float = Field(
+        0.0,
+        description="taken off the latent before scaling (Stable Diffusion 3's: 0.0609)",
     )
     latent_scale: PositiveFloat = Field(
         1.0, description="factor on the latent (Stable Diffusion's autoencoder: 0.18215)"
     )
     weights: str | None = Field(
-        None, description="checkpoint folder of a run whose averaged autoencoder to start from"
+        None,
+        description="what to start from: a checkpoint's or run's folder, for its averaged "
+        "autoencoder, or a folder in diffusers' layout of AutoencoderKL",
     )
 
     @property

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -23,6 +25,17 @@ def test_a_draw_carries_gradients_to_mean_and_spread() -> None:
     assert std.grad is not None
     assert torch.equal(mean.grad, torch.ones_like(mean))
     assert torch.equal(std.grad, noise)
+
+
+def test_a_uniform_draw_has_the_posteriors_mean_and_spread() -> None:
+    mean, noise = torch.zeros(1000, 1, 8, 8), torch.randn(1000, 1, 8, 8)
+    drawn = Posterior(mean, torch.tensor(0.5), "uniform").sample(noise)
+    # 64,000 draws: the standard error of the mean is 0.002, that of the spread 0.0009.
+    assert drawn.mean().item() == pytest.approx(0, abs=0.01)
+    assert drawn.std().item() == pytest.approx(0.5, abs=0.005)
+    assert drawn.abs().max() <= 0.5 * math.sqrt(3) + 1e-6
+    # More noise, no lower a draw: it is the quantile.
+    assert (drawn.flatten()[noise.flatten().argsort()].diff() >= 0).all()
 
 
 def test_the_parts_of_a_batch_belong_together() -> None:

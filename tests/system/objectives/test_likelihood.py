@@ -3,7 +3,10 @@ import math
 import pytest
 import torch
 
+from system.autoencoder.pixels import PixelSpace
 from system.foundation.nouns import Posterior
+from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.autoencoder import UniformPosterior
 from system.objectives.likelihood import bits_per_dim
 from system.objectives.likelihood import entropy_per_dim
 from system.objectives.likelihood import nats_per_dim
@@ -32,3 +35,16 @@ def test_the_entropy_of_a_learned_posterior_is_the_mean_over_its_map() -> None:
     assert entropy_per_dim(posterior).item() == pytest.approx(
         0.5 * math.log(2 * math.pi * math.e), abs=1e-6
     )
+
+
+def test_the_entropy_of_a_uniform_posterior_is_the_logarithm_of_its_width() -> None:
+    posterior = Posterior(torch.zeros(1, 1, 2, 2), torch.tensor(0.25 / 12**0.5), "uniform")
+    assert entropy_per_dim(posterior).item() == pytest.approx(math.log(0.25), abs=1e-6)
+
+
+def test_bits_of_an_image_are_those_of_tarflows_evaluation() -> None:
+    """There (nll + log 128) / log 2; here what the nll exceeds the entropy by, in bits."""
+    posterior = PixelSpace(Pixels(posterior=UniformPosterior())).encode(torch.zeros(1, 1, 2, 2))
+    nll = torch.tensor([-3.7])
+    ours = bits_per_dim(nll - entropy_per_dim(posterior), 1)
+    assert ours.item() == pytest.approx((-3.7 + math.log(128)) / math.log(2), abs=1e-6)

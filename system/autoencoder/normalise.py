@@ -1,0 +1,109 @@
+"""Centre and width by which a latent is normalised, of each cell's channels or of the whole batch.
+
+The map is affine and has no weights of its own: latent' = (latent - centre) / width. It keeps the
+encoder from choosing a scale, so that the noise of a fixed spread cannot be outgrown (SimFlow), and
+a loss that would rather have a small latent cannot have one (REPA-E).
+
+Source: layer normalisation of the encoder's output in SimFlow, arXiv 2512.04084, figure 5; batch
+normalisation without affine map, eps 1e-4 and momentum 0.1, in REPA-E, arXiv 2504.10483.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+from torch import nn
+
+CELL_EPS = 1e-5  # torch's default for layer normalisation
+BATCH_EPS = 1e-4
+MOMENTUM = 0.1
+
+
+class Statistics(NamedTuple):
+    """What is subtracted from a latent, and what it is divided by."""
+
+    centre: Float[Tensor, "b c #h #w"]
+    width: Float[Tensor, "b c #h #w"]
+
+
+def cell_statistics(mean: Float[Tensor, "B C h w"]) -> Statistics:
+    """Of the channels of each cell by itself."""
+    variance, centre = torch.var_mean(mean, dim=1, keepdim=True, correction=0)
+    return Statistics(centre, (variance + CELL_EPS).sqrt())
+
+
+class BatchStatistics(nn.Module):
+    """Of each channel over all cells of a pass on all workers, and those of the passes so far.
+
+    What is remembered moves by a tenth with every training pass, and is the same on every worker.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def observe(
+        self, mean: Float[Tensor, "B C h w"], std: Float[Tensor, "B C h w"] | None
+    ) -> Statistics:
+        """Of this batch, with gradients to every worker's share; the memory moves towards them.
+
+        With `std` they are those of the posterior's draws, exactly rather than of one draw: the
+        variance of the means, and the mean of the variances. Batches must be equal on all workers.
+        """
+        centre = _over_workers(mean.mean(dim=(0, 2, 3)))
+        variance = (mean - _as_map(centre)).square().mean(dim=(0, 2, 3))
+        if std is not None:
+            variance = variance + std.square().mean(dim=(0, 2, 3))
+        variance = _over_workers(variance)
+        self._remember(centre.detach(), variance.detach(), _workers() * mean[:, 0].numel())
+        return self._statistics(centre, variance)
+
+    def remembered(self) -> Statistics:
+        """Of the training batches so far, the last ones foremost."""
+        return self._statistics(self.running_mean, self.running_var)
+
+    def _statistics(self, centre: Tensor, variance: Tensor) -> Statistics:
+        return Statistics(_as_map(centre), _as_map((variance + BATCH_EPS).sqrt()))
+
+    @torch.no_grad()
+    def _remember(self, centre: Tensor, variance: Tensor, cells: int) -> None:
+        fresh = torch.stack([centre, variance * (cells / max(cells - 1, 1))])
+        # A pass that is not finite moves no weight; nor may it spoil what is remembered for good.
+        if fresh.isfinite().all():
+            self.running_mean.lerp_(fresh[0].to(self.running_mean.dtype), MOMENTUM)
+            self.running_var.lerp_(fresh[1].to(self.running_var.dtype), MOMENTUM)
+
+
+class _MeanOverWorkers(torch.autograd.Function):
+    """The mean of one tensor per worker: the sum of all losses reaches every worker's tensor."""
+
+    @staticmethod
+    def forward(_context: object, value: Tensor) -> Tensor:
+        return _reduced(value)
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:
+        return _reduced(gradient)
+
+
+def _over_workers(value: Float[Tensor, "C"]) -> Float[Tensor, "C"]:
+    return _MeanOverWorkers.apply(value) if _workers() > 1 else value
+
+
+def _reduced(value: Tensor) -> Tensor:
+    total = value.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total / _workers()
+
+
+def _workers() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _as_map(value: Float[Tensor, "C"]) -> Float[Tensor, "1 C 1 1"]:
+    return value[None, :, None, None]
