@@ -70,13 +70,20 @@ class NoAlignment(Record):
 
 
 class Teacher(Record):
-    """The frozen vision encoder whose patch tokens the flow's features are drawn to."""
+    """The frozen vision encoder whose patch tokens the flow's features are drawn to.
+
+    A weights file of jobs/train_teacher.py carries the rest of its shape in its metadata.
+    """
 
     model: str = Field(
         "vit_base_patch14_dinov2", description="name of a timm model that has patch tokens"
     )
     weights: str | None = Field(
-        None, description="path or url of its weights; null asks timm's hub for them"
+        None,
+        description="path or url of its weights, safetensors or torch's; null asks timm's hub",
+    )
+    width: PositiveInt = Field(
+        768, description="numbers of a patch token: the projection heads end in so many"
     )
     image_size: PositiveInt | None = Field(
         None, description="side that images are resized to for it; null for its own"

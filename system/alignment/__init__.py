@@ -1,0 +1,1 @@
+"""Frozen vision teachers, and how a flow's features are drawn to what they see."""
