@@ -5,7 +5,6 @@ leads away from, is the even mixture of all classes, or a class of its own behin
 the conditioner has one.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
@@ -23,9 +22,7 @@ class Conditioner(nn.Module):
         self.classes = classes
         self.blocks = blocks
         self.columns = classes + own_null
-        null = torch.zeros(self.columns, dtype=torch.float64)
-        null[classes if own_null else slice(classes)] = 1.0 if own_null else 1.0 / classes
-        self.null = null.tolist()
+        self.null = [0.0] * classes + [1.0] if own_null else [1 / classes] * classes
 
     def forward(self, mixture: Float[Tensor, "B V"]) -> tuple[Steering, ...]:
         """What the mixture does to each block, from the data side to the noise side."""
