@@ -107,6 +107,17 @@ class Block(nn.Module):
         features = {tap: self.ordering(stages[tap]) for tap in taps}
         return BlockTrace(self.ordering(noise), -affine.log_scale.sum(dim=(1, 2)), features)
 
+    def features(
+        self,
+        data: Float[Tensor, "B T D"],
+        steering: Steering,
+        rotary: Rotary | None,
+        taps: Set[int],
+    ) -> dict[int, Float[Tensor, "B T E"]]:
+        """The features of `trace` alone: no layer behind the last of `taps` is computed."""
+        stages = self._read(self.ordering(data), steering, rotary, max(taps))
+        return {tap: self.ordering(stages[tap]) for tap in taps}
+
     def affine(
         self, data: Float[Tensor, "B T D"], steering: Steering, rotary: Rotary | None
     ) -> Affine:
@@ -166,9 +177,14 @@ class Block(nn.Module):
         )
 
     def _read(
-        self, data: Float[Tensor, "B T D"], steering: Steering, rotary: Rotary | None
+        self,
+        data: Float[Tensor, "B T D"],
+        steering: Steering,
+        rotary: Rotary | None,
+        depth: int | None = None,
     ) -> list[Float[Tensor, "B T E"]]:
-        """The hidden tokens that enter the transformer, and those that leave each layer."""
+        """The hidden tokens that enter the transformer, and those that leave each layer, or each
+        of the first `depth`."""
         before = data
         if self.start is not None:
             before = torch.cat([self._start_like(data), data[:, :-1]], dim=1)
@@ -177,7 +193,7 @@ class Block(nn.Module):
         if steering.prefix is not None:
             prefix = steering.prefix.shape[1]
             hidden = torch.cat([steering.prefix, hidden], dim=1)
-        stages = self.transformer(hidden, steering, self._turn(rotary, prefix))
+        stages = self.transformer(hidden, steering, self._turn(rotary, prefix), depth)
         return [stage[:, prefix:] for stage in stages]
 
     def _start_like(self, tokens: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The causal transformer of a flow block: pre-norm layers that a class may steer."""
 
+from itertools import islice
+
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
@@ -62,11 +64,16 @@ class Transformer(nn.Module):
         self.recompute = shape.checkpoint_activations
 
     def forward(
-        self, hidden: Float[Tensor, "B T E"], steering: Steering, rotary: Rotary | None
+        self,
+        hidden: Float[Tensor, "B T E"],
+        steering: Steering,
+        rotary: Rotary | None,
+        depth: int | None = None,
     ) -> list[Float[Tensor, "B T E"]]:
-        """All tokens at once: what comes in, then what each layer puts out."""
+        """All tokens at once: what comes in, then what each layer puts out, or the first `depth`
+        of them."""
         stages = [hidden]
-        for layer in self.layers:
+        for layer in islice(self.layers, depth):
             stages.append(self._through(layer, stages[-1], steering, rotary))
         return stages
 

@@ -26,7 +26,7 @@ def test_a_head_is_linear_and_silu_in_turn(kind: str, count: int) -> None:
     assert sum(weight.numel() for weight in heads.parameters()) == count * widths
     given = features()
     for place, (head, projected) in enumerate(
-        zip(heads.heads * (3 // count), heads(given), strict=True)
+        zip(list(heads.heads) * (3 // count), heads(given), strict=True)
     ):
         first, _, second, _, third = head
         hidden = torch.nn.functional.silu(first(given[place]))

@@ -117,6 +117,22 @@ def test_features_are_those_of_each_layer_in_raster_order(make_flow: Callable[..
         assert not torch.allclose(traced.features[1], traced.features[2])
 
 
+def test_features_alone_are_those_of_a_trace_and_go_no_deeper(
+    make_flow: Callable[..., Flow], family: dict[str, object]
+) -> None:
+    flow = make_flow(**(family | {"depths": (1, 3)}))
+    data, block = tokens(flow), flow.blocks[1]
+    steering = flow.steer(flow.condition(LABEL))[1]
+    traced = block.trace(data, steering, flow.rotary(data), {1, 2})
+    run: list[int] = []
+    for number, layer in enumerate(block.transformer.layers, 1):
+        layer.register_forward_hook(lambda *_, number=number: run.append(number))
+    found = block.features(data, steering, flow.rotary(data), {1, 2})
+    assert run == [1, 2]
+    assert found.keys() == traced.features.keys()
+    assert all(torch.equal(found[tap], traced.features[tap]) for tap in found)
+
+
 def test_a_fresh_block_changes_nothing(
     make_flow: Callable[..., Flow], family: dict[str, object]
 ) -> None:
