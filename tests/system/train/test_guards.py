@@ -3,7 +3,11 @@ import math
 import pytest
 
 from system.foundation.errors import NumericsError
+from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.autoencoder import FixedPosterior
 from system.foundation.settings.autoencoder import LearnedPosterior
+from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.autoencoder import UniformPosterior
 from system.train.guards import check_likelihood
 from system.train.guards import check_skips
 from system.train.guards import likelihood_floor
@@ -21,12 +25,38 @@ def test_more_skips_in_a_row_than_allowed_stop(in_a_row: int, stops: bool) -> No
     assert "engine.optimiser.learning_rate" in str(error.value)
 
 
-def test_the_floor_is_the_entropy_of_the_noise() -> None:
-    assert likelihood_floor(1.0) == pytest.approx(0.5 * math.log(2 * math.pi * math.e))
-    assert likelihood_floor(0.5) == pytest.approx(likelihood_floor(1.0) + math.log(0.5))
+NORMAL = 0.5 * math.log(2 * math.pi * math.e)
 
 
-FLOOR = likelihood_floor(0.5)
+def convolutional(posterior, **keys) -> Convolutional:
+    return Convolutional(multipliers=(1,), latent_channels=1, posterior=posterior, **keys)
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "floor"),
+    [
+        (convolutional(FixedPosterior(std=1.0)), NORMAL),
+        (convolutional(FixedPosterior(std=0.5)), NORMAL + math.log(0.5)),
+        (convolutional(FixedPosterior(std=0.5), latent_scale=0.2), NORMAL + math.log(0.1)),
+        (convolutional(LearnedPosterior(min_log_std=-5.0)), NORMAL - 5),
+        (
+            convolutional(LearnedPosterior(min_log_std=math.log(0.4), added_noise=0.3)),
+            NORMAL + math.log(0.5),
+        ),
+        (convolutional(LearnedPosterior(), normalise="batch"), -math.inf),
+        (
+            convolutional(LearnedPosterior(added_noise=0.3), normalise="batch"),
+            NORMAL + math.log(0.3),
+        ),
+        (Pixels(posterior=FixedPosterior(std=0.05)), NORMAL + math.log(0.05)),
+        (Pixels(posterior=UniformPosterior()), -math.log(128)),
+    ],
+)
+def test_the_floor_is_the_least_entropy_of_the_noise(autoencoder, floor) -> None:
+    assert likelihood_floor(autoencoder) == pytest.approx(floor)
+
+
+FLOOR = NORMAL + math.log(0.5)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +79,13 @@ def test_a_likelihood_better_than_can_be_stops(recipe, nll, images, stops) -> No
         check_likelihood(recipe(), values, images)
 
 
-def test_a_learned_spread_has_no_known_floor(recipe) -> None:
+def test_the_floor_of_a_learned_spread_is_the_entropy_that_was_measured(recipe) -> None:
     made = recipe()
     learned = made.autoencoder.model_copy(update={"posterior": LearnedPosterior()})
-    check_likelihood(
-        made.model_copy(update={"autoencoder": learned}), {"loss/nll_nats": -9.0}, 10**5
-    )
+    made = made.model_copy(update={"autoencoder": learned})
+    check_likelihood(made, {"loss/nll_nats": 0.3, "loss/entropy_nats": 0.2}, 10**5)
+    with pytest.raises(NumericsError, match=r"below the 0\.2000 .*\(learned\)"):
+        check_likelihood(made, {"loss/nll_nats": 0.1, "loss/entropy_nats": 0.2}, 10**5)
 
 
 def test_a_report_without_the_term_passes(recipe) -> None:

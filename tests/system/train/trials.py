@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
     "cluster": {"device": "cpu"},
     "data": {"image_size": 8, "image_channels": 1, "classes": 10, "crop": "none", "workers": 0},
     "autoencoder": {
+        "kind": "convolutional",
         "width": 8,
         "multipliers": [1, 2],
         "blocks_per_level": 1,
