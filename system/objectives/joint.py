@@ -43,11 +43,13 @@ class LossTerms:
     entropy: Float[Tensor, ""]  # of the posterior, nats per latent dimension
     perceptual: Float[Tensor, ""]
     adversarial: Float[Tensor, ""]
+    penalty: Float[Tensor, ""]  # mean square of every block's input, summed over blocks
 
     def total(self, objective: Objective) -> Float[Tensor, ""]:
         """The weighted sum; the one place where weights multiply."""
         total = objective.reconstruction.weight * self.reconstruction
         total = total + objective.likelihood.weight * (self.nll - self.entropy)
+        total = total + objective.likelihood.latent_penalty * self.penalty
         if objective.perceptual.kind != "none":
             total = total + objective.perceptual.weight * self.perceptual
         if objective.adversarial.kind != "none":
@@ -103,29 +105,36 @@ class JointModel(nn.Module):
         )
         reaches_encoder = "encoder" in self.route.likelihood
         entropy = entropy_per_dim(posterior)
+        modelled = latent if reaches_encoder else latent.detach()
+        nll, penalty = self._density(modelled, label, label_drop)
         zero = latent.new_zeros(())
         terms = LossTerms(
             reconstruction=reconstruction_loss(self.objective.reconstruction, decoded, image),
-            nll=self._nll(latent if reaches_encoder else latent.detach(), label, label_drop),
+            nll=nll,
             entropy=entropy if reaches_encoder else entropy.detach(),
             perceptual=zero,
             adversarial=zero,
+            penalty=penalty,
         )
         return JointOutput(terms, decoded, _statistics(posterior))
 
-    def _nll(
+    def _density(
         self, latent: Float[Tensor, "B C h w"], label: Int[Tensor, "B"], drop: Bool[Tensor, "B"]
-    ) -> Float[Tensor, ""]:
-        """Nats per dimension under the flow, or under N(0, I) where the route trains no flow."""
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Nats per dimension under the flow, or under N(0, I) where the route trains no flow; and
+        the penalty on the blocks' inputs."""
+        dims = latent[0].numel()
         if "flow" not in self.route.trained:
-            return nats_per_dim(standard_normal_log_prob(latent), latent[0].numel()).mean()
+            nll = nats_per_dim(standard_normal_log_prob(latent), dims).mean()
+            return nll, torch.zeros_like(nll)
         tokens = to_tokens(latent, self.patch)
-        noise, log_det = self.flow(tokens, self.flow.condition(label, drop))
+        trace = self.flow.trace(tokens, self.flow.condition(label, drop))
         if self.training:
-            self.flow.track_prior(noise)
+            self.flow.track_prior(trace.noise)
         # The unit prior also where the flow tracks its own: so TARFlow's code trains.
-        log_prob = standard_normal_log_prob(noise) + log_det
-        return nats_per_dim(log_prob, latent[0].numel()).mean()
+        log_prob = standard_normal_log_prob(trace.noise) + trace.log_det
+        penalty = torch.stack([given.square().mean() for given in trace.inputs]).sum()
+        return nats_per_dim(log_prob, dims).mean(), penalty
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ _METRICS = (
     Metric("loss/total", "", "the objective: what the gradient is taken of", "lower"),
     Metric("loss/reconstruction", "", "pixel distance, unweighted", "lower"),
     Metric("loss/perceptual", "", "LPIPS between decoded and original, unweighted", "lower"),
+    Metric("loss/penalty", "", "mean square of the blocks' inputs, summed over blocks", "lower"),
     Metric("loss/adversarial", "", "the generator's share of the adversarial loss", "lower"),
     Metric("loss/critic", "", "hinge loss of the discriminator", "lower"),
     Metric("loss/nll_nats", "nats", "negative log-likelihood per latent dimension", "lower"),
@@ -59,6 +60,9 @@ _METRICS = (
     Metric("evaluation/gfid_floor", "", "the same distance between two disjoint real halves"),
     Metric("evaluation/gfid_ratio", "", "gFID over its floor", "lower"),
     Metric("evaluation/gfid_ratio_unguided", "", "the same, drawn without guidance", "lower"),
+    Metric("evaluation/sfid", "", "Fréchet distance of drawn to real, spatial features", "lower"),
+    Metric("evaluation/sfid_unguided", "", "the same, drawn without guidance", "lower"),
+    Metric("evaluation/sfid_floor", "", "the same distance between two disjoint real halves"),
     Metric(
         "evaluation/conditional_accuracy",
         "fraction",

@@ -105,6 +105,8 @@ def _means(state: TrainState, output: JointOutput, total: Tensor) -> dict[str, T
         "loss/nll_nats": terms.nll,
         "loss/entropy_nats": terms.entropy,
     }
+    if objective.likelihood.latent_penalty:
+        means["loss/penalty"] = terms.penalty
     if objective.perceptual.kind != "none":
         means["loss/perceptual"] = terms.perceptual
     if objective.adversarial.kind != "none":

@@ -58,8 +58,8 @@ class Likelihood(Record):
     """The flow's negative log-likelihood of the latent, nats per dimension."""
 
     weight: Weight = Field(1.0, description="weight in the objective")
-    output_penalty: Weight = Field(
-        0.0, description="weight of the mean square of what the blocks put out (STARFlow: 1e-4)"
+    latent_penalty: Weight = Field(
+        0.0, description="weight of the mean square of every block's input (STARFlow's code: 1e-4)"
     )
 
 

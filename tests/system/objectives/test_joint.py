@@ -20,25 +20,25 @@ PUBLISHED = Path(__file__).parents[3] / "configs" / "simflow_256.yaml"
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms_in_use() -> None:
-    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 0.5, 7.0, 11.0)))
+    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 0.5, 7.0, 11.0, 13.0)))
     objective = Objective(
         reconstruction=Reconstruction(weight=3.0),
-        likelihood=Likelihood(weight=2.0),
+        likelihood=Likelihood(weight=2.0, latent_penalty=0.25),
     )
-    assert terms.total(objective).item() == 3 * 1 + 2 * (2 - 0.5)
+    assert terms.total(objective).item() == 3 * 1 + 2 * (2 - 0.5) + 0.25 * 13
     everything = objective.model_copy(
         update={
             "perceptual": Lpips(weight=0.5, trunk="-"),
             "adversarial": PatchGan(weight=0.1),
         }
     )
-    assert terms.total(everything).item() == pytest.approx(6 + 0.5 * 7 + 0.1 * 11)
+    assert terms.total(everything).item() == pytest.approx(9.25 + 0.5 * 7 + 0.1 * 11)
 
 
 def inputs(given: Recipe, batch: int = 4) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     side, latent = given.data.image_size, given.latent_size
-    channels = given.autoencoder.latent_channels
+    channels = given.latent_channels
     return (
         torch.randn(batch, given.data.image_channels, side, side, generator=generator),
         torch.arange(batch) % given.data.classes,
@@ -61,6 +61,28 @@ def test_the_decoder_and_the_flow_read_the_same_noisy_latent(
     log_prob = model.flow.log_prob(to_tokens(latent, 1), model.flow.condition(label))
     torch.testing.assert_close(output.terms.nll, -(log_prob / latent[0].numel()).mean())
     torch.testing.assert_close(output.statistics["latent/mean_std"], posterior.mean.std())
+
+
+def test_the_penalty_is_the_mean_square_of_what_the_blocks_are_given(
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    given = make_recipe()
+    model = JointModel(given)
+    image, label, noise, drop = inputs(given)
+    latent = to_tokens(model.autoencoder.encode(image).mean + 0.5 * noise, 1)
+    trace = model.flow.trace(latent, model.flow.condition(label))
+    expected = sum(one.square().mean() for one in trace.inputs)
+    torch.testing.assert_close(model(image, label, noise, drop).terms.penalty, expected)
+
+
+def test_only_a_model_in_training_tracks_its_prior(make_recipe: Callable[..., Recipe]) -> None:
+    given = make_recipe()
+    given = given.model_copy(update={"flow": given.flow.model_copy(update={"affine": "shift"})})
+    model = JointModel(given)
+    model.eval()(*inputs(given))
+    assert (model.flow.prior_variance == 1).all()
+    model.train()(*inputs(given))
+    assert (model.flow.prior_variance != 1).all()
 
 
 def test_dropped_labels_meet_the_null_class(make_recipe: Callable[..., Recipe]) -> None:
