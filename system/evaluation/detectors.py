@@ -1,9 +1,12 @@
-"""Frozen networks that look at images for a metric: here the one for handwritten digits.
+"""Frozen networks that look at images for a metric: here the one for digits and small patches.
 
 It is a small convolutional classifier trained on the real training split alone, by a fixed rule:
 the same data give the same weights (to rounding, across versions of torch), so that nothing has to
 be downloaded. Its penultimate layer gives the features of the Frechet distance, its logits judge
-whether a drawn digit is the digit that was asked for. It is trained once and kept beside the runs.
+whether a drawn digit is the digit that was asked for. Seven channels of its last grid, which still
+know where things are, give the spatial features of sFID, as seven channels of Inception's do (Nash
+et al. 2021, arXiv 2103.03841, and ADM's evaluator). It serves any labelled images of at least 8
+pixels, is trained once for each data set and kept beside the runs.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ import json
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import UInt8
@@ -27,6 +31,8 @@ from system.foundation import streams
 from system.foundation.errors import DataError
 from system.foundation.settings.record import Record
 
+GRID = 8  # layers of the network's body up to its last grid
+SPATIAL_CHANNELS = 7  # of the last grid, as in ADM's evaluator
 UNIT = 128  # images seen at once, whatever the batch of the evaluation: rounding depends on it
 
 
@@ -58,6 +64,7 @@ class Seen:
     """What a detector makes of images."""
 
     features: Float[Tensor, "N F"]
+    spatial: Float[Tensor, "N S"]  # of every cell of the last grid, channels innermost
     logits: Float[Tensor, "N classes"]
 
 
@@ -84,10 +91,12 @@ class DigitsNetwork(nn.Module):
 
     def forward(
         self, image: Float[Tensor, "B C H W"]
-    ) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B classes"]]:
-        """Features and logits of images in [-1, 1]."""
-        features = self.body(image)
-        return features, self.head(features)
+    ) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B S"], Float[Tensor, "B classes"]]:
+        """Features, spatial features and logits of images in [-1, 1]."""
+        grid = self.body[:GRID](image)
+        features = self.body[GRID:](grid)
+        spatial = rearrange(grid[:, :SPATIAL_CHANNELS], "b c h w -> b (h w c)")
+        return features, spatial, self.head(features)
 
 
 class DigitsDetector:
@@ -155,7 +164,7 @@ def train_digits(network: DigitsNetwork, train: Labelled, training: Training) ->
         for chosen in order.split(training.batch):
             noise = generator.standard_normal(image[chosen].shape, "float32")
             noisy = image[chosen] + training.pixel_noise * torch.from_numpy(noise)
-            _, logits = network(noisy)
+            _, _, logits = network(noisy)
             loss = functional.cross_entropy(
                 logits, train.label[chosen], label_smoothing=training.label_smoothing
             )

@@ -40,7 +40,7 @@ class Bench:
             reference=f"{self.data_digest}: {reference}",
             averaging_decay=self.subject.recipe.engine.averaging_decay,
             compute_dtype="float32",
-            moments_dtype="float64" if metric == "frechet_distance" else None,
+            moments_dtype="float64" if metric.endswith("frechet_distance") else None,
             rounding="half_to_even",
             detector=Detector(name=self.detector.name, digest=self.detector.digest, resize="none"),
             drawing=drawing,

@@ -1,12 +1,14 @@
-"""How good drawn images are: gFID beside its floor, and whether a class drawn is the class seen.
+"""How good drawn images are: gFID and sFID beside their floors, and whether classes are kept.
 
 The real training images are cut by a seeded permutation into disjoint halves A and B of n each. Two
 n images are drawn; the first n stand in for B, the others for A, each with the label of the real
 image whose place it takes. gFID is the mean of FD(first n, A) and FD(others, B). The floor is
 FD(A, B): what real images get with the same numbers of samples and of each class. A gFID at the
-floor cannot be told from real data by this detector; most of both is the bias of few samples.
+floor cannot be told from real data by this detector; most of both is the bias of few samples. sFID
+is the same with the detector's spatial features.
 
-Source: Heusel et al. 2017, arXiv 1706.08500; the floor is our own control.
+Source: Heusel et al. 2017, arXiv 1706.08500; spatial features: Nash et al. 2021, arXiv 2103.03841;
+the floor is our own control.
 """
 
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from system.evaluation.drawing import draw
 from system.evaluation.measures.bench import Bench
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Measurement
+from system.evaluation.protocol import Protocol
 from system.evaluation.scores import Estimate
 from system.evaluation.scores import accuracy
 from system.evaluation.scores import frechet_distance
@@ -30,16 +33,22 @@ from system.evaluation.statistics import merge_in_order
 from system.foundation import streams
 
 GROUPS = 20  # of the jackknife
+SPATIAL = "spatial_frechet_distance"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
-    """Two disjoint halves of the real features, and the labels drawn images shall bear."""
+    """Two disjoint halves of one kind of real features."""
 
     first: FeatureStatistics
     second: FeatureStatistics
-    label: Int[Tensor, "N"]
     floor: float
+
+    @classmethod
+    def of(cls, first: Float[Tensor, "n F"], second: Float[Tensor, "n F"]) -> "Halves":
+        """The two halves' statistics, and their distance."""
+        statistics = FeatureStatistics.of(first), FeatureStatistics.of(second)
+        return cls(*statistics, frechet_distance(*statistics))
 
     @property
     def count(self) -> int:
@@ -47,33 +56,47 @@ class Halves:
         return self.first.count
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """The real training images in halves, by both kinds of features; what drawn ones shall be."""
+
+    features: Halves
+    spatial: Halves
+    label: Int[Tensor, "N"]
+
+
 def generation(bench: Bench) -> list[Measurement]:
-    """gFID and conditional accuracy at the recipe's guidance and without any, and the floor."""
-    halves = cut_halves(bench)
-    floor = bench.protocol("frechet_distance", samples=halves.count, reference=_halves(bench))
-    measured = [Measurement(name="evaluation/gfid_floor", value=halves.floor, protocol=floor)]
-    measured += _at_guidance(bench, halves, bench.settings.guidance, "")
+    """gFID, sFID and conditional accuracy with the recipe's guidance and without, and floors."""
+    cut = cut_halves(bench)
+    floor = bench.protocol("frechet_distance", samples=cut.features.count, reference=_halves(bench))
+    spatial = floor.model_copy(update={"metric": SPATIAL})
+    measured = [
+        Measurement(name="evaluation/gfid_floor", value=cut.features.floor, protocol=floor),
+        Measurement(name="evaluation/sfid_floor", value=cut.spatial.floor, protocol=spatial),
+    ]
+    measured += drawn_quality(bench, cut, bench.settings.guidance)
     if bench.settings.guidance > 0:
-        measured += _at_guidance(bench, halves, 0.0, "_unguided")
+        measured += drawn_quality(bench, cut, 0.0, suffix="_unguided")
     return measured
 
 
-def cut_halves(bench: Bench) -> Halves:
+def cut_halves(bench: Bench) -> Cut:
     """The real training images in two halves, as the detector sees them."""
     seed, count = bench.settings.seed, len(bench.train.label) // 2
     order = torch.from_numpy(
         streams.generator(seed, "evaluation/halves").permutation(len(bench.train.label))
     )
-    features = bench.detector.look(bench.train.image[order]).features
-    first = FeatureStatistics.of(features[:count])
-    second = FeatureStatistics.of(features[count : 2 * count])
+    seen = bench.detector.look(bench.train.image[order])
     label = bench.train.label[order]
-    stand_in = torch.cat([label[count : 2 * count], label[:count]])
-    return Halves(first, second, stand_in, frechet_distance(first, second))
+    return Cut(
+        Halves.of(seen.features[:count], seen.features[count : 2 * count]),
+        Halves.of(seen.spatial[:count], seen.spatial[count : 2 * count]),
+        label=torch.cat([label[count : 2 * count], label[:count]]),
+    )
 
 
 def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
-    """gFID of the drawn features, with the jackknife over groups of drawn images."""
+    """The distance of drawn features, with the jackknife over groups of drawn images."""
     pairs = [
         (_grouped(drawn), real)
         for drawn, real in zip(
@@ -84,7 +107,10 @@ def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
     return jackknife(_mean_distance(pairs, None), without)
 
 
-def _at_guidance(bench: Bench, halves: Halves, guidance: float, suffix: str) -> list[Measurement]:
+def drawn_quality(
+    bench: Bench, cut: Cut, guidance: float, *, suffix: str = ""
+) -> list[Measurement]:
+    """gFID, its ratio to the floor, sFID and conditional accuracy at one guidance weight."""
     settings = bench.settings
     drawing = Drawing.at(
         labels="train_frequency",
@@ -92,36 +118,51 @@ def _at_guidance(bench: Bench, halves: Halves, guidance: float, suffix: str) -> 
         temperature=settings.temperature,
         seed=settings.seed,
     )
-    label = halves.label
+    label = cut.label
     image = draw(bench.subject, drawing, range(len(label)), label, settings.batch)
     seen = bench.detector.look(image)
-    distance = drawn_distance(seen.features, halves)
     fid = bench.protocol(
-        "frechet_distance", samples=halves.count, reference=_halves(bench), drawing=drawing
+        "frechet_distance", samples=cut.features.count, reference=_halves(bench), drawing=drawing
     )
     hits = bench.protocol(
         "conditional_accuracy", samples=len(label), reference="labels drawn for", drawing=drawing
     )
+    sfid = fid.model_copy(update={"metric": SPATIAL})
     return [
-        Measurement(
-            name=f"evaluation/gfid{suffix}",
-            value=distance.value,
-            standard_error=distance.standard_error,
-            corrected=distance.corrected,
-            protocol=fid,
-        ),
-        Measurement(
-            name=f"evaluation/gfid_ratio{suffix}",
-            value=distance.value / halves.floor,
-            standard_error=distance.standard_error / halves.floor,
-            protocol=fid.model_copy(update={"metric": "frechet_distance_over_halves"}),
-        ),
+        *_distances(f"gfid{suffix}", f"gfid_ratio{suffix}", seen.features, cut.features, fid),
+        *_distances(f"sfid{suffix}", None, seen.spatial, cut.spatial, sfid),
         Measurement(
             name=f"evaluation/conditional_accuracy{suffix}",
             value=accuracy(seen.logits, label),
             protocol=hits,
         ),
     ]
+
+
+def _distances(
+    name: str, ratio: str | None, features: Float[Tensor, "N F"], halves: Halves, protocol: Protocol
+) -> list[Measurement]:
+    """The distance, and under the name `ratio` what it is over its floor."""
+    distance = drawn_distance(features, halves)
+    measured = [
+        Measurement(
+            name=f"evaluation/{name}",
+            value=distance.value,
+            standard_error=distance.standard_error,
+            corrected=distance.corrected,
+            protocol=protocol,
+        )
+    ]
+    if ratio is not None:
+        measured.append(
+            Measurement(
+                name=f"evaluation/{ratio}",
+                value=distance.value / halves.floor,
+                standard_error=distance.standard_error / halves.floor,
+                protocol=protocol.model_copy(update={"metric": "frechet_distance_over_halves"}),
+            )
+        )
+    return measured
 
 
 def _halves(bench: Bench) -> str:

@@ -2,7 +2,8 @@
 
 The decoder is trained on latents with the posterior's noise in them, and the flow draws such
 latents; so the value through a draw says what generation can reach, and the value through the mean
-what the encoder keeps. PSNR is the mean of the images' own, in decibels, on 8-bit pixels.
+what the encoder keeps. PSNR is the mean of the images' own, in decibels, on 8-bit pixels. A flow on
+pixels has no autoencoder, and nothing is measured of it here.
 """
 
 import torch
@@ -17,10 +18,13 @@ from system.evaluation.protocol import Measurement
 from system.evaluation.scores import frechet_distance
 from system.evaluation.scores import peak_signal_to_noise
 from system.evaluation.statistics import FeatureStatistics
+from system.foundation.settings.autoencoder import Pixels
 
 
 def reconstruction(bench: Bench) -> list[Measurement]:
     """rFID and PSNR of the held-out images, through the mean and through one draw."""
+    if isinstance(bench.subject.recipe.autoencoder, Pixels):
+        return []
     original = FeatureStatistics.of(bench.detector.look(bench.held_out.image).features)
     measured = []
     for draws, suffix in ((0, ""), (1, "_sampled")):

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.detectors import GRID
+from system.evaluation.detectors import SPATIAL_CHANNELS
 from system.evaluation.detectors import UNIT
 from system.evaluation.detectors import Labelled
 from system.evaluation.detectors import Training
@@ -52,6 +54,13 @@ def test_features_do_not_depend_on_what_else_is_looked_at(detector, train):
     whole = detector.look(train.image[: 2 * UNIT + 5])
     assert whole.features.shape == (2 * UNIT + 5, 64)
     assert torch.equal(detector.look(train.image[:UNIT]).features, whole.features[:UNIT])
+
+
+def test_spatial_features_know_where_things_are(detector, train):
+    spatial = detector.look(train.image[:9]).spatial
+    assert spatial.shape == (9, 4 * 4 * SPATIAL_CHANNELS)
+    grid = detector.network.body[:GRID](train.image[:9].float() / 127.5 - 1)
+    assert torch.equal(spatial[:, :SPATIAL_CHANNELS], grid[:, :SPATIAL_CHANNELS, 0, 0])
 
 
 def test_a_damaged_file_is_named(train, tmp_path):

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipeline.pack import PackRecipe
+from data_pipeline.pack import pack
+from data_pipeline.sources import Photographs
 from system.evaluation.evaluator import detectors_folder
 from system.evaluation.evaluator import evaluate
 from system.evaluation.protocol import Protocol
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
+from system.foundation.settings.autoencoder import FixedPosterior
+from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.metrics import unregistered
 
@@ -59,6 +64,26 @@ def test_an_autoencoder_alone_is_measured_by_its_reconstructions(commit, recipe,
     assert "evaluation/rfid" in found
     assert not [name for name in found if "gfid" in name or "bits" in name]
     assert not (root / tmp_path.name / "samples").exists()
+
+
+def test_a_flow_on_pixels_is_measured_without_reconstructions(commit, recipe, root, tmp_path):
+    pixels = changed(recipe, objective={"route": "frozen"}, flow={"patch": 2})
+    pixels = pixels.model_copy(update={"autoencoder": Pixels(posterior=FixedPosterior(std=0.1))})
+    found = evaluate(commit(pixels), output=str(root / tmp_path.name))
+    assert not [name for name in found if "rfid" in name or "psnr" in name]
+    assert {"evaluation/gfid", "evaluation/bits_per_dim", "evaluation/bayes_accuracy"} <= set(found)
+
+
+def test_colour_patches_of_photographs_are_measured_like_digits(recipe, commit, root, tmp_path):
+    shards = str(tmp_path / "photographs")
+    pack(PackRecipe(source=Photographs(stride=24), out=shards))
+    data = {"shards": shards, "image_size": 16, "image_channels": 3, "classes": 8}
+    colour = changed(recipe, data=data, run={"root": str(tmp_path)})
+    found = evaluate(commit(colour), output=str(root / tmp_path.name))
+    assert found["evaluation/classifier_accuracy"] > 0.5
+    assert found["evaluation/gfid"] > found["evaluation/gfid_floor"]
+    png = (root / tmp_path.name / "samples" / "000000002560.png").read_bytes()
+    assert np.asarray(Image.open(io.BytesIO(png))).shape == (8 * 50, 500, 3)
 
 
 def test_no_evaluation_is_refused_with_the_cure(commit, recipe, root, tmp_path):
