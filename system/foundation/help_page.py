@@ -50,7 +50,8 @@ def _other_kinds(
         if isinstance(record, other):
             continue
         keys = [name for name in other.model_fields if name != "kind"]
-        yield f"  or {prefix}kind={kind}" + (f" with {', '.join(keys)}" if keys else "")
+        offer = f"  or {prefix}kind={kind}" + (f" with {', '.join(keys)}" if keys else "")
+        yield from textwrap.wrap(offer, _WIDTH, subsequent_indent=_INDENT)
         yield from _wrapped(_summary(other))
 
 
