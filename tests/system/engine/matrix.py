@@ -13,7 +13,7 @@ from system.engine.deepspeed_engine import Engine
 from system.engine.deepspeed_engine import StepOutcome
 from system.engine.freeze import frozen
 from system.foundation.errors import CheckpointError
-from system.foundation.settings import engine as settings
+from system.foundation.settings import engine as engine_settings
 from system.foundation.settings.engine import Adamw
 from system.foundation.world import World
 
@@ -31,17 +31,23 @@ class Pair:
     watched: dict[str, Tensor]
 
 
+# Of the running buffer: neither it nor what it becomes is a number of bf16.
+RUNNING, RUNNING_FACTOR = 1.2345678, 1.0009765625
+
+
 class Net(nn.Module):
-    """Matrices, norms and biases; one layer frozen, one buffer kept, one not."""
+    """Matrices, norms and biases; one layer frozen; buffers kept, running, and not kept."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
         self.still = nn.Linear(3, 3).requires_grad_(False)
         self.register_buffer("kept", torch.arange(3.0))
+        self.register_buffer("running", torch.tensor(RUNNING))
         self.register_buffer("dropped", torch.ones(1), persistent=False)
 
     def forward(self, given: Tensor) -> Pair:
+        self.running.mul_(RUNNING_FACTOR)
         value = self.still(self.layers(given.to(self.still.weight.dtype)))
         return Pair(value.float(), {"mean": value.detach().mean()})
 
@@ -65,9 +71,11 @@ class Findings:
     leaks: dict[bool, float | str] = field(default_factory=dict)
 
 
-def settings(stage: int, precision: str) -> settings.Engine:
+def settings(stage: int, precision: str) -> engine_settings.Engine:
     """Engine settings of a test."""
-    return settings.Engine(zero_stage=stage, precision=precision, optimiser=Adamw(beta2=0.99))
+    return engine_settings.Engine(
+        zero_stage=stage, precision=precision, optimiser=Adamw(beta2=0.99)
+    )
 
 
 def explore(world: World, folder: Path) -> dict[tuple[int, str], Findings]:

@@ -9,9 +9,12 @@ from system.engine.deepspeed_engine import Engine
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.world import World
+from tests.system.engine.matrix import ACCUMULATION
 from tests.system.engine.matrix import DECAY
 from tests.system.engine.matrix import POISONED
 from tests.system.engine.matrix import PRECISIONS
+from tests.system.engine.matrix import RUNNING
+from tests.system.engine.matrix import RUNNING_FACTOR
 from tests.system.engine.matrix import STAGES
 from tests.system.engine.matrix import Net
 from tests.system.engine.matrix import settings
@@ -38,11 +41,24 @@ def test_weights_and_averages_start_at_the_modules_weights(findings, case) -> No
 def test_averages_are_the_written_recursion_over_the_float32_weights(findings, case) -> None:
     found = findings[0][case]
     for name, average in found.averages.items():
+        if name == "running":
+            continue
         expected = found.start_averages[name].float()
         for weights in found.history:
             expected = DECAY * expected + (1 - DECAY) * weights[name].float()
         # Two updates of lerp against two of multiply and add.
         torch.testing.assert_close(average.float(), expected, atol=1e-7, rtol=1e-6)
+
+
+@matrix
+def test_a_running_buffer_stays_float32_and_is_its_own_average(findings, case) -> None:
+    found = findings[0][case]
+    passes = torch.tensor(RUNNING)
+    for _ in range(2 * ACCUMULATION):
+        passes *= RUNNING_FACTOR
+    assert torch.equal(found.averages["running"], passes)
+    assert torch.equal(found.history[-1]["running"], passes)
+    assert torch.equal(found.averages_on_restore["running"], passes)
 
 
 @matrix

@@ -187,12 +187,13 @@ def run_loop(
 
 
 def adversarial(shards: str, root: Path, stage: int, precision: str) -> Recipe:
-    """A run with a discriminator, two passes an update, a report after each."""
+    """A discriminator, running statistics, two passes an update, a report after each."""
     return tiny(
         shards,
         root,
         run={"total_images": 32, "report_every_images": 8},
         cluster={"device": "cpu", "workers": 2, "micro_batch": 2},
+        autoencoder={"normalise": "batch"},
         engine={"zero_stage": stage, "precision": precision},
         objective={"adversarial": CRITIC},
     )
