@@ -11,10 +11,12 @@ normalisation without affine map, eps 1e-4 and momentum 0.1, in REPA-E, arXiv 25
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
+
+from system.layers.running import mean_over_workers
+from system.layers.running import workers
 
 CELL_EPS = 1e-5  # torch's default for layer normalisation
 BATCH_EPS = 1e-4
@@ -55,12 +57,12 @@ class BatchStatistics(nn.Module):
         With `std` they are those of the posterior's draws, exactly rather than of one draw: the
         variance of the means, and the mean of the variances. Batches must be equal on all workers.
         """
-        centre = _over_workers(mean.mean(dim=(0, 2, 3)))
+        centre = mean_over_workers(mean.mean(dim=(0, 2, 3)))
         variance = (mean - _as_map(centre)).square().mean(dim=(0, 2, 3))
         if std is not None:
             variance = variance + std.square().mean(dim=(0, 2, 3))
-        variance = _over_workers(variance)
-        self._remember(centre.detach(), variance.detach(), _workers() * mean[:, 0].numel())
+        variance = mean_over_workers(variance)
+        self._remember(centre.detach(), variance.detach(), workers() * mean[:, 0].numel())
         return self._statistics(centre, variance)
 
     def remembered(self) -> Statistics:
@@ -77,32 +79,6 @@ class BatchStatistics(nn.Module):
         if fresh.isfinite().all():
             self.running_mean.lerp_(fresh[0].to(self.running_mean.dtype), MOMENTUM)
             self.running_var.lerp_(fresh[1].to(self.running_var.dtype), MOMENTUM)
-
-
-class _MeanOverWorkers(torch.autograd.Function):
-    """The mean of one tensor per worker: the sum of all losses reaches every worker's tensor."""
-
-    @staticmethod
-    def forward(_context: object, value: Tensor) -> Tensor:
-        return _reduced(value)
-
-    @staticmethod
-    def backward(_context: object, gradient: Tensor) -> Tensor:
-        return _reduced(gradient)
-
-
-def _over_workers(value: Float[Tensor, "C"]) -> Float[Tensor, "C"]:
-    return _MeanOverWorkers.apply(value) if _workers() > 1 else value
-
-
-def _reduced(value: Tensor) -> Tensor:
-    total = value.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total / _workers()
-
-
-def _workers() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def _as_map(value: Float[Tensor, "C"]) -> Float[Tensor, "1 C 1 1"]:
