@@ -81,7 +81,7 @@ def plain_loop(recipe: Recipe, manifest: Manifest, model: JointModel, updates: i
             second[name] = adamw.beta2 * second[name] + (1 - adamw.beta2) * gradient.square()
             mean = first[name] / (1 - adamw.beta1**step)
             spread = (second[name] / (1 - adamw.beta2**step)).sqrt() + adamw.eps
-            is_matrix = weight.ndim >= 2 and not name.endswith("embedding.table")
+            is_matrix = weight.ndim >= 2 and not name.endswith("vectors.table")
             if is_matrix:
                 weight = weight - adamw.learning_rate * adamw.weight_decay * weight
             weights[name] = weight - adamw.learning_rate * mean / spread

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional
 
 from system.flow.flow import Flow
 from system.flow.flow import standard_normal_log_prob
@@ -121,6 +122,24 @@ def test_the_constants_of_a_gaussians_likelihood_are_kept() -> None:
     assert standard_normal_log_prob(noise + 2).item() == pytest.approx(
         -6 * math.log(2 * math.pi) - 0.5 * 12 * 4
     )
+
+
+@pytest.mark.parametrize("scale", ["exp", "softplus"])
+def test_a_flow_that_is_a_gaussian_has_the_gaussians_likelihood(
+    make_flow: Callable[..., Flow], scale: str
+) -> None:
+    """Blocks that shift and scale by constants: N(shift, scale^2) in closed form, in nats."""
+    flow = make_flow(side=2, token_width=3, scale=scale, soft_clip=0.0)
+    mean, log_std = torch.zeros(3).double(), torch.zeros(3).double()
+    for block in reversed(flow.blocks):
+        torch.nn.init.zeros_(block.affine_out.weight)
+        raw, shift = block.affine_out.bias.data.chunk(2)
+        std = raw.exp() if scale == "exp" else functional.softplus(raw + math.log(math.e - 1))
+        mean, log_std = mean * std + shift, log_std + std.log()
+    data = 2 * tokens(flow)
+    expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(data).sum(dim=(1, 2))
+    found = flow.log_prob(data, flow.condition(LABEL))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.parametrize("patch", [1, 2])
