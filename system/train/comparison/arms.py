@@ -1,0 +1,84 @@
+"""The arms of a comparison: what each changes in the one recipe that all of them share.
+
+An arm is named after what it changes, and its runs after the arm and the seed; so tables that need
+the same run share it.
+
+Source: SimFlow, arXiv 2512.04084, figure 5 and its table of components; R-REPA, arXiv 2511.22345,
+its table of layers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from system.foundation.errors import BadInput
+
+SPREADS = ("learned", "0.1", "0.3", "0.5", "0.7", "1.0")
+SLIGHT_PULL = 1e-3  # of the prior on an autoencoder trained alone, as in latent diffusion
+ROUTES = {
+    "frozen": "frozen autoencoder",
+    "frozen_encoder": "frozen encoder, decoder trained on",
+    "joint": "end to end",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One row of a table: a variant of the recipe, and the arm its autoencoder comes from."""
+
+    name: str
+    title: str
+    overrides: tuple[str, ...]
+    pretrained: "Arm | None" = None
+
+
+def autoencoder_arm(spread: str) -> Arm:
+    """An autoencoder by itself, with this spread of its posterior."""
+    return Arm(
+        f"autoencoder-{spread}",
+        f"autoencoder alone, spread {spread}",
+        (
+            *_posterior(spread),
+            "objective.route=autoencoder_only",
+            f"objective.likelihood.weight={SLIGHT_PULL}",
+        ),
+    )
+
+
+def spread_arm(route: str, spread: str) -> Arm:
+    """A flow and an autoencoder of this spread, joined by a route; all at equal images."""
+    return Arm(
+        f"{route}-{spread}",
+        f"{ROUTES[route]}, spread {spread}",
+        (*_posterior(spread), f"objective.route={route}"),
+        None if route == "joint" else autoencoder_arm(spread),
+    )
+
+
+def spread_arms() -> tuple[Arm, ...]:
+    """Table (a): every route with every spread."""
+    return tuple(spread_arm(route, spread) for route in ROUTES for spread in SPREADS)
+
+
+def latent_arms() -> tuple[Arm, ...]:
+    """Tables (d) and (e): the latents of autoencoders alone, and of those trained with a flow."""
+    alone = tuple(autoencoder_arm(spread) for spread in SPREADS)
+    return alone + tuple(spread_arm("joint", spread) for spread in SPREADS)
+
+
+def chosen(arms: Iterable[Arm], patterns: Iterable[str]) -> tuple[Arm, ...]:
+    """The arms whose names match any of the patterns. Raises BadInput where none does."""
+    arms, patterns = tuple(arms), tuple(patterns)
+    found = tuple(arm for arm in arms if any(fnmatchcase(arm.name, one) for one in patterns))
+    if not found:
+        raise BadInput(
+            f"arms={','.join(patterns)}: no arm of this table bears such a name; expected some of "
+            f"{', '.join(arm.name for arm in arms)} (* stands for any letters)"
+        )
+    return found
+
+
+def _posterior(spread: str) -> tuple[str, ...]:
+    if spread == "learned":
+        return ("autoencoder.posterior.kind=learned",)
+    return ("autoencoder.posterior.kind=fixed", f"autoencoder.posterior.std={spread}")
