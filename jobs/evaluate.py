@@ -2,6 +2,7 @@
 
     python jobs/evaluate.py checkpoint=runs/digits shards=shards/digits
     python jobs/evaluate.py checkpoint=runs/digits guidance=2 out=guidance-2
+    python jobs/evaluate.py checkpoint=runs/digits guidance_rule=product denoise=1 out=product
 
 Prints a table and writes `eval/<images_seen>-digits.json` and `samples/<images_seen>.png` into the
 run's folder, or into `out`. The run does this by itself for its checkpoints; this command is for

@@ -2,11 +2,15 @@
 
     python jobs/sample.py checkpoint=runs/digits out=drawn
     python jobs/sample.py checkpoint=runs/digits labels=3 count=50 guidance=2 out=threes
+    python jobs/sample.py checkpoint=runs/digits labels=none guidance=0 denoise=1 out=any
+    python jobs/sample.py checkpoint=runs/digits guidance_rule=linear guidance_blocks=all \\
+        guidance_ramp=linear out=tarflow-style
 
 `samples.png` shows the first hundred, ten in a row, sorted by class. `samples.npz` has the layout
 that ADM's evaluator reads: `arr_0` uint8 N H W 3 (grey images as three equal channels), `arr_1` the
-labels. Image i is a function of the weights, its label and (seed, i): any batch, any machine, the
-same pictures to rounding. One core, about 2 ms per digit.
+labels (-1 where none was asked for). They are drawn as in the run's own evaluation but for the keys
+that are given. Image i is a function of the weights, its label and (seed, i): any batch, any
+machine, the same pictures to rounding. One core, about 2 ms per digit.
 """
 
 from system.evaluation.requests import Sampling

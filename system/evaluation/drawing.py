@@ -1,4 +1,8 @@
-"""Pictures out of a flow: image i is a function of the weights, the label and (seed, i) alone."""
+"""Pictures out of a flow: image i is a function of the weights, the label and (seed, i) alone.
+
+Noise becomes tokens (guided, at a temperature), then a step of denoising if it is asked for, then
+the decoder's image. No step is taken twice, and no image is drawn again.
+"""
 
 import io
 from collections.abc import Sequence
@@ -16,10 +20,15 @@ from torch.nn import functional
 
 from system.evaluation.protocol import Drawing
 from system.evaluation.subject import Subject
+from system.flow.denoising import denoise
 from system.flow.flow import to_latent
+from system.flow.sampler import condition_of
 from system.flow.sampler import sample
 from system.foundation import streams
+from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
+from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.autoencoder import Pixels
 
 GRID_SIDE = 48  # pixels that a picture has at least in a grid, so that a person can see it
 GRID_GAP = 2
@@ -30,30 +39,63 @@ def draw(
     subject: Subject,
     drawing: Drawing,
     index: Sequence[int],
-    label: Int[Tensor, "N"],
+    label: Int[Tensor, "N"] | None,
     batch: int = 256,
 ) -> UInt8[Tensor, "N C H W"]:
-    """The images of these indices and labels, in 8 bits.
+    """The images of these indices and labels (or of no class), in 8 bits.
 
     The batch changes them by rounding alone. Raises NumericsError for images that are not finite:
-    they are never drawn again silently.
+    they are never drawn again silently. Raises BadInput where guidance has nothing to lead away
+    from, or denoising no noise to take away.
     """
-    assert len(index) == len(label), f"{len(index)} indices for {len(label)} labels"
+    assert label is None or len(index) == len(label), f"{len(index)} indices, {label} labels"
     cuts = [slice(start, start + batch) for start in range(0, len(index), batch)]
-    return torch.cat([_draw_batch(subject, drawing, index[cut], label[cut]) for cut in cuts])
+    return torch.cat(
+        [
+            _draw_batch(subject, drawing, index[cut], None if label is None else label[cut])
+            for cut in cuts
+        ]
+    )
+
+
+@torch.no_grad()
+def draw_latents(
+    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
+) -> Float[Tensor, "B C h w"]:
+    """The latents of these indices and labels, as they go to the decoder."""
+    recipe, flow, sampler = subject.recipe, subject.model.flow, drawing.sampler
+    noise = streams.normal(
+        drawing.seed, "sampling", index, shape=(recipe.tokens, recipe.token_width)
+    )
+    label = None if label is None else label.to(subject.device)
+    tokens = sample(flow, noise.to(subject.device), label, sampler)
+    if sampler.denoise:
+        condition = condition_of(flow, label, len(tokens))
+        tokens = denoise(
+            tokens,
+            lambda at: flow.log_prob(at, condition),
+            spread=_noise_spread(recipe.autoencoder),
+            step=sampler.denoise,
+        )
+    return to_latent(tokens, recipe.flow.patch, recipe.latent_size)
 
 
 @torch.no_grad()
 def _draw_batch(
-    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"]
+    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
 ) -> UInt8[Tensor, "B C H W"]:
-    recipe, model = subject.recipe, subject.model
-    shape = (recipe.tokens, recipe.token_width)
-    noise = drawing.temperature * streams.normal(drawing.seed, "sampling", index, shape)
-    label = label.to(subject.device)
-    tokens = sample(model.flow, noise.to(subject.device), label, drawing.guidance)
-    latent = to_latent(tokens, recipe.flow.patch, recipe.latent_size)
-    return to_uint8(model.autoencoder.decode(latent))
+    latent = draw_latents(subject, drawing, index, label)
+    return to_uint8(subject.model.autoencoder.decode(latent))
+
+
+def _noise_spread(autoencoder: Convolutional | Pixels) -> float:
+    if autoencoder.noise_spread is None:
+        raise BadInput(
+            f"denoise needs Gaussian noise of a known spread on the latents; "
+            f"autoencoder.posterior.kind={autoencoder.posterior.kind} has none "
+            "(a learned one has that of added_noise). Expected denoise=0"
+        )
+    return autoencoder.noise_spread
 
 
 def to_uint8(image: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:

@@ -64,7 +64,7 @@ def evaluate(
         with _timed(seconds, "prepare"):
             subject = read_subject(checkpoint_url, device)
             home = run_of(checkpoint_url) or output
-            bench = _prepare(subject, recipe or subject.recipe, home)
+            bench = prepare(subject, recipe or subject.recipe, home)
         measured = [_classifier_accuracy(bench)]
         with _timed(seconds, "reconstruction"):
             measured += reconstruction(bench)
@@ -96,7 +96,11 @@ def detectors_folder(run_folder: str) -> str:
     return storage.join(root or ".", "detectors")
 
 
-def _prepare(subject: Subject, recipe: Recipe, run_folder: str) -> Bench:
+def prepare(subject: Subject, recipe: Recipe, run_folder: str) -> Bench:
+    """The subject before its judge and the real images; the detector is trained if it is missing.
+
+    Raises BadInput where the recipe asks for no evaluation, DataError for shards of other data.
+    """
     settings = recipe.evaluation
     if not isinstance(settings, DigitsEvaluation):
         raise BadInput(
@@ -141,12 +145,7 @@ def _classifier_accuracy(bench: Bench) -> Measurement:
 def _write_grid(bench: Bench, output: str) -> None:
     """A row per class (of the first ten), with the same noise at every checkpoint."""
     settings = bench.settings
-    drawing = Drawing.at(
-        labels="balanced",
-        guidance=settings.guidance,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
+    drawing = Drawing(labels="balanced", seed=settings.seed, sampler=settings)
     rows = min(GRID_ROWS, bench.subject.recipe.data.classes)
     label = balanced_labels(rows * GRID_COLUMNS, rows).sort().values
     image = draw(bench.subject, drawing, range(len(label)), label, settings.batch)

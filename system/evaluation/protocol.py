@@ -11,8 +11,10 @@ from typing import Any
 from typing import Literal
 
 from pydantic import Field
+from pydantic import field_validator
 
 from system.foundation import storage
+from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.record import Record
 from system.telemetry.metrics import UNCERTAINTY
 
@@ -30,29 +32,15 @@ class Detector(Record):
 class Drawing(Record):
     """How images were drawn from the flow. Image i is a function of (seed, i) alone."""
 
-    labels: Literal["train_frequency", "balanced", "fixed"]
-    guidance_form: Literal["none", "starflow"]
-    guidance: Annotated[float, Field(ge=0)]
-    temperature: Annotated[float, Field(gt=0)]
+    labels: Literal["train_frequency", "balanced", "fixed", "none"]
     seed: int
+    sampler: Sampler
 
+    @field_validator("sampler")
     @classmethod
-    def at(
-        cls,
-        *,
-        labels: Literal["train_frequency", "balanced", "fixed"],
-        guidance: float,
-        temperature: float,
-        seed: int,
-    ) -> "Drawing":
-        """Drawing as our sampler does it: guided by STARFlow's form, or not at all at weight 0."""
-        return cls(
-            labels=labels,
-            guidance_form="starflow" if guidance else "none",
-            guidance=guidance,
-            temperature=temperature,
-            seed=seed,
-        )
+    def _what_matters(cls, sampler: Sampler) -> Sampler:
+        """Keys that change nothing are no part of a protocol."""
+        return sampler.effective()
 
 
 class Latents(Record):
@@ -99,7 +87,7 @@ class Evaluation(Record):
 
     images_seen: Annotated[int, Field(ge=0)]
     checkpoint: Text
-    preset: Literal["digits"]
+    preset: Literal["digits", "latents"]  # latents: an analysis on request, with digits' judge
     measurements: tuple[Measurement, ...]
     seconds: dict[str, float]  # by stage
 

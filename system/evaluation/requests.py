@@ -1,7 +1,9 @@
 """What the commands `jobs/sample.py` and `jobs/evaluate.py` are asked, and how they answer."""
 
 from typing import Annotated
+from typing import Any
 from typing import Literal
+from typing import TypeVar
 
 import torch
 from jaxtyping import Int
@@ -22,17 +24,22 @@ from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
 from system.foundation import storage
+from system.foundation.config import record_from_mapping
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.evaluation import Sampler
+from system.foundation.settings.evaluation import SamplerChanges
 from system.foundation.settings.record import PositiveInt
-from system.foundation.settings.record import Record
-from system.foundation.settings.record import Weight
 
 GRID_PICTURES = 100  # the grid shows the first of them; the npz holds all
 GRID_COLUMNS = 10
+WAYS: dict[str, Literal["balanced", "none"]] = {"balanced": "balanced", "none": "none"}
+NO_CLASS = -1  # the label, in the npz, of an image that was drawn for no class
+
+S = TypeVar("S", bound=Sampler)
 
 
-class Sampling(Record):
+class Sampling(SamplerChanges):
     """Images to draw from a checkpoint."""
 
     checkpoint: str = Field(
@@ -41,20 +48,17 @@ class Sampling(Record):
     )
     out: str = Field("drawn", description="folder or url for samples.png and samples.npz")
     count: PositiveInt = Field(100, description="images to draw")
-    labels: Annotated[str, Field(pattern=r"^(balanced|[0-9]+)$")] = Field(
-        "balanced", description="balanced: every class in turn; or one class by its number"
+    labels: Annotated[str, Field(pattern=r"^(balanced|none|[0-9]+)$")] = Field(
+        "balanced",
+        description="balanced: every class in turn; none: no class; or one class by its number",
     )
-    guidance: Weight | None = Field(
-        None, description="guidance weight, 0 for none; null takes that of the run's evaluation"
-    )
-    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="spread of the drawn noise")
     seed: int = Field(0, ge=0, description="image i is a function of seed and i")
     batch: PositiveInt = Field(256, description="images per pass; changes rounding alone")
     threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
 
-class Scoring(Record):
+class Scoring(SamplerChanges):
     """A checkpoint to evaluate under the digits protocol."""
 
     checkpoint: str = Field(
@@ -67,10 +71,6 @@ class Scoring(Record):
     out: str | None = Field(
         None, description="folder or url for eval/ and samples/; null is the run's own folder"
     )
-    guidance: Weight | None = Field(None, description="guidance weight; null takes the recipe's")
-    temperature: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="spread of the drawn noise; null takes the recipe's"
-    )
     seed: Annotated[int, Field(ge=0)] | None = Field(
         None, description="seed of noise and halves; null takes the recipe's"
     )
@@ -82,14 +82,14 @@ def sample_to_folder(request: Sampling) -> list[str]:
     """Draw and write `samples.png` and `samples.npz`; their urls. Raises BadInput."""
     subject = read_subject(find_checkpoint(request.checkpoint), _device(request.device))
     label = _labels(request, subject)
-    drawing = Drawing.at(
-        labels="balanced" if request.labels == "balanced" else "fixed",
-        guidance=_guidance(request, subject),
-        temperature=request.temperature,
+    drawing = Drawing(
+        labels=WAYS.get(request.labels, "fixed"),
         seed=request.seed,
+        sampler=_sampler(request, subject),
     )
     with exact_arithmetic(request.threads or torch.get_num_threads()):
         image = draw(subject, drawing, range(request.count), label, request.batch)
+    label = torch.full((request.count,), NO_CLASS) if label is None else label
     shown = label[:GRID_PICTURES].argsort(stable=True)  # classes below each other
     files = {
         "samples.png": to_png(grid(image[shown], columns=GRID_COLUMNS)),
@@ -104,7 +104,9 @@ def evaluate_to_table(request: Scoring) -> str:
     Settings other than the run's own need `out`: the run's own record is not written over by them.
     """
     checkpoint = find_checkpoint(request.checkpoint)
-    changes = request.model_dump(include={"guidance", "temperature", "seed"}, exclude_none=True)
+    changes = request.changes()
+    if request.seed is not None:
+        changes["seed"] = request.seed
     if changes and request.out is None:
         raise BadInput(
             f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that "
@@ -117,7 +119,7 @@ def evaluate_to_table(request: Scoring) -> str:
     recipe = recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update={"shards": request.shards or recipe.data.shards}),
-            "evaluation": settings.model_copy(update=changes),
+            "evaluation": _changed(settings, changes),
         }
     )
     values = evaluate(
@@ -142,24 +144,33 @@ def run_folder_of(checkpoint_url: str) -> str:
     return run
 
 
-def _labels(request: Sampling, subject: Subject) -> Int[Tensor, "N"]:
+def _labels(request: Sampling, subject: Subject) -> Int[Tensor, "N"] | None:
     classes = subject.recipe.data.classes
+    if request.labels == "none":
+        return None
     if request.labels == "balanced":
         return balanced_labels(request.count, classes)
     chosen = int(request.labels)
     if chosen >= classes:
         raise BadInput(
             f"labels={request.labels}: the model of {request.checkpoint} knows {classes} classes; "
-            f"expected balanced or a number from 0 to {classes - 1}"
+            f"expected balanced, none or a number from 0 to {classes - 1}"
         )
     return torch.full((request.count,), chosen)
 
 
-def _guidance(request: Sampling, subject: Subject) -> float:
-    if request.guidance is not None:
-        return request.guidance
+def _sampler(request: Sampling, subject: Subject) -> Sampler:
+    """The sampler of the run's evaluation, or a plain one, with what the request says."""
     settings = subject.recipe.evaluation
-    return settings.guidance if isinstance(settings, DigitsEvaluation) else 0.0
+    own = Sampler(guidance=0.0)
+    if isinstance(settings, Sampler):
+        own = Sampler(**settings.model_dump(include=set(Sampler.model_fields)))
+    return _changed(own, request.changes())
+
+
+def _changed(settings: S, changes: dict[str, Any]) -> S:
+    """A record with some of its keys changed, checked again as a whole. Raises RecipeError."""
+    return record_from_mapping(settings.model_dump(mode="json") | changes, type(settings))
 
 
 def _device(wanted: str) -> str:

@@ -1,9 +1,13 @@
-"""Noise to tokens, guided: the deep block follows the guide, the shallow ones the class alone.
+"""Noise to tokens, guided: each guided block follows one Gaussian made of two (see `guidance`).
 
-Source: STARFlow, arXiv 2506.06276, section 3.3: guidance acts in the deep block.
+STARFlow guides the deep block alone; TARFlow every block. What guidance leads away from is the null
+class, or the null class with attention at another temperature. The second needs no class to be
+known: it guides an unconditional flow by itself.
+
+Source: STARFlow, arXiv 2506.06276, section 3.3; TARFlow, arXiv 2412.06329, and its released code.
 """
 
-from functools import partial
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -11,28 +15,67 @@ from jaxtyping import Int
 from torch import Tensor
 
 from system.flow.flow import Flow
-from system.flow.guidance import starflow
+from system.flow.guidance import guide
+from system.foundation.errors import BadInput
+from system.foundation.settings.evaluation import Sampler
+from system.layers.steering import Steering
 
 
 @torch.no_grad()
 def sample(
-    flow: Flow, noise: Float[Tensor, "B T D"], label: Int[Tensor, "B"], guidance: float
+    flow: Flow, noise: Float[Tensor, "B T D"], label: Int[Tensor, "B"] | None, settings: Sampler
 ) -> Float[Tensor, "B T D"]:
-    """Tokens drawn from the flow given each label: a function of `noise` alone.
+    """Tokens drawn from the flow given each label, or no class: a function of `noise` alone.
 
-    `guidance` 0 draws from the conditional flow itself. A temperature is a factor on `noise`.
+    `noise` is standard normal; the temperature is a factor on it. Guidance 0 draws from the flow
+    itself. Denoising is left to the caller, who knows the spread of the noise in the data. Raises
+    BadInput where guidance has nothing to lead away from.
     """
-    assert guidance >= 0, f"guidance {guidance} must not be negative"
-    condition = flow.condition(label)
-    tokens = flow.to_prior(noise)
-    if guidance == 0:
-        return flow.inverse(tokens, condition)
+    tokens = flow.to_prior(settings.temperature * noise)
     rotary = flow.rotary(noise)
-    steered = flow.steer(condition)
-    null = flow.steer(flow.null_condition(len(label)))
-    *shallow, deep = zip(flow.blocks, steered, strict=True)
-    both = steered[-1].beside(null[-1])
-    tokens = deep[0].inverse(tokens, both, rotary, guide=partial(starflow, guidance))
-    for block, steering in reversed(shallow):
-        tokens = block.inverse(tokens, steering, rotary)
+    follow = guide(settings)
+    ways = _ways(flow, label, tokens, settings)
+    for block, (steering, away) in reversed(list(zip(flow.blocks, ways, strict=True))):
+        if away is None:
+            tokens = block.inverse(tokens, steering, rotary)
+        else:
+            tokens = block.inverse(tokens, steering.beside(away), rotary, follow)
     return tokens
+
+
+def condition_of(flow: Flow, label: Int[Tensor, "B"] | None, count: int) -> Float[Tensor, "B V"]:
+    """The mixture that each label is, or the null class `count` times where there is none."""
+    return flow.null_condition(count) if label is None else flow.condition(label)
+
+
+def _ways(
+    flow: Flow, label: Int[Tensor, "B"] | None, like: Tensor, settings: Sampler
+) -> list[tuple[Steering, Steering | None]]:
+    """For each block, what steers it, and what guidance leads away from; None where it is not
+    guided."""
+    steered = flow.steer(condition_of(flow, label, len(like)))
+    if settings.guidance == 0:
+        return [(steering, None) for steering in steered]
+    null = flow.steer(flow.null_condition(len(like)))
+    if settings.guidance_against == "temperature":
+        one = like.new_ones(len(like))
+        steered = tuple(replace(each, sharpness=one) for each in steered)
+        sharpness = one / settings.attention_temperature
+        null = tuple(replace(each, sharpness=sharpness) for each in null)
+    elif label is None or not flow.shape.is_conditional:
+        drawn = "a flow without classes" if label is not None else "no class"
+        raise BadInput(
+            f"guidance={settings.guidance:g} with guidance_against=null_class for {drawn}: what is "
+            "drawn is the null class itself. Expected guidance=0, or guidance_against=temperature "
+            "with an attention_temperature"
+        )
+    deep = len(steered) - 1
+    # Classes do not reach every block: where both halves are steered by nothing, they are equal.
+    return [
+        (steering, away if _is_guided(index == deep, away, settings) else None)
+        for index, (steering, away) in enumerate(zip(steered, null, strict=True))
+    ]
+
+
+def _is_guided(is_deep: bool, away: Steering, settings: Sampler) -> bool:
+    return (is_deep or settings.guidance_blocks == "all") and away.rows is not None

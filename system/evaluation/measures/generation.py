@@ -31,6 +31,7 @@ from system.evaluation.scores import jackknife
 from system.evaluation.statistics import FeatureStatistics
 from system.evaluation.statistics import merge_in_order
 from system.foundation import streams
+from system.foundation.settings.evaluation import Sampler
 
 GROUPS = 20  # of the jackknife
 SPATIAL = "spatial_frechet_distance"
@@ -74,9 +75,11 @@ def generation(bench: Bench) -> list[Measurement]:
         Measurement(name="evaluation/gfid_floor", value=cut.features.floor, protocol=floor),
         Measurement(name="evaluation/sfid_floor", value=cut.spatial.floor, protocol=spatial),
     ]
-    measured += drawn_quality(bench, cut, bench.settings.guidance)
-    if bench.settings.guidance > 0:
-        measured += drawn_quality(bench, cut, 0.0, suffix="_unguided")
+    sampler = bench.settings.effective()
+    measured += drawn_quality(bench, cut, sampler)
+    if sampler.guidance > 0:
+        unguided = sampler.model_copy(update={"guidance": 0.0})
+        measured += drawn_quality(bench, cut, unguided, suffix="_unguided")
     return measured
 
 
@@ -108,16 +111,11 @@ def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
 
 
 def drawn_quality(
-    bench: Bench, cut: Cut, guidance: float, *, suffix: str = ""
+    bench: Bench, cut: Cut, sampler: Sampler, *, suffix: str = ""
 ) -> list[Measurement]:
-    """gFID, its ratio to the floor, sFID and conditional accuracy at one guidance weight."""
+    """gFID, its ratio to the floor, sFID and conditional accuracy of one way to draw."""
     settings = bench.settings
-    drawing = Drawing.at(
-        labels="train_frequency",
-        guidance=guidance,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
+    drawing = Drawing(labels="train_frequency", seed=settings.seed, sampler=sampler)
     label = cut.label
     image = draw(bench.subject, drawing, range(len(label)), label, settings.batch)
     seen = bench.detector.look(image)

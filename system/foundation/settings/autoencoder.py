@@ -85,6 +85,14 @@ class Convolutional(Record):
         """Image side over latent side."""
         return 2 ** (len(self.multipliers) - 1)
 
+    @property
+    def noise_spread(self) -> float | None:
+        """Spread of the Gaussian noise that every latent has, in the latent's own units; None where
+        none of a known spread is there (of a learned one, only what is added to it)."""
+        if isinstance(self.posterior, FixedPosterior):
+            return self.posterior.std * self.latent_scale
+        return self.posterior.added_noise or None
+
 
 class Pixels(Record):
     """No autoencoder: the latent is the image with noise. Source: TARFlow, arXiv 2412.06329."""
@@ -98,3 +106,13 @@ class Pixels(Record):
     def downsampling(self) -> int:
         """Image side over latent side."""
         return 1
+
+    @property
+    def weights(self) -> None:
+        """What to start from: there are no weights."""
+        return None
+
+    @property
+    def noise_spread(self) -> float | None:
+        """Spread of the Gaussian noise on every pixel; None where the noise is uniform."""
+        return self.posterior.std if isinstance(self.posterior, FixedPosterior) else None

@@ -1,13 +1,23 @@
 """How images are drawn from a flow, and how checkpoints are measured."""
 
+from typing import Any
 from typing import Literal
+from typing import Self
 
 from pydantic import Field
+from pydantic import model_validator
 
 from system.foundation.settings.record import PositiveFloat
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 from system.foundation.settings.record import Weight
+
+Rule = Literal["starflow", "linear", "product"]
+Blocks = Literal["deep", "all"]
+Parts = Literal["ab", "a", "b"]
+Ramp = Literal["none", "linear"]
+Against = Literal["null_class", "temperature"]
+THE_RUNS = "null takes the run's"
 
 
 class Sampler(Record):
@@ -16,19 +26,19 @@ class Sampler(Record):
     guidance: Weight = Field(
         1.0, description="guidance weight; 0 draws from the conditional itself"
     )
-    guidance_rule: Literal["starflow", "linear", "product"] = Field(
+    guidance_rule: Rule = Field(
         "starflow", description="how two Gaussians become one: see system/flow/guidance.py"
     )
-    guidance_blocks: Literal["deep", "all"] = Field(
+    guidance_blocks: Blocks = Field(
         "deep", description="blocks that are guided: the one nearest the noise, or all"
     )
-    guidance_parts: Literal["ab", "a", "b"] = Field(
-        "ab", description="what the linear rule moves: log scale (a), shift (b) or both"
+    guidance_parts: Parts = Field(
+        "ab", description="what guidance moves: log scale (a), shift (b) or both"
     )
-    guidance_ramp: Literal["none", "linear"] = Field(
+    guidance_ramp: Ramp = Field(
         "none", description="linear: the weight grows from token to token, up to its full value"
     )
-    guidance_against: Literal["null_class", "temperature"] = Field(
+    guidance_against: Against = Field(
         "null_class",
         description="what guidance leads away from: the null class, or the null class with "
         "attention at another temperature (guidance of an unconditional flow)",
@@ -40,6 +50,59 @@ class Sampler(Record):
     denoise: Weight = Field(
         0.0, description="score step on the drawn latent, over Tweedie's; 1 is its optimum, 0 none"
     )
+
+    @model_validator(mode="after")
+    def _temperature_has_its_place(self) -> Self:
+        if self.guidance_against == "null_class" and self.attention_temperature != 1:
+            raise ValueError(
+                f"attention_temperature {self.attention_temperature:g} is used with "
+                "guidance_against temperature alone; guidance_against is null_class"
+            )
+        return self
+
+    def effective(self) -> "Sampler":
+        """These keys alone, and at their defaults those that change nothing: without a weight, all
+        others of guidance."""
+        kept = set(Sampler.model_fields)
+        if self.guidance == 0:
+            kept = {"guidance", "temperature", "denoise"}
+        return Sampler(**self.model_dump(include=kept))
+
+
+class SamplerChanges(Record):
+    """A sampler's keys, each of them left to the run's own where nothing is said."""
+
+    guidance: Weight | None = Field(None, description=f"guidance weight, 0 for none; {THE_RUNS}")
+    guidance_rule: Rule | None = Field(
+        None, description=f"how two Gaussians become one; {THE_RUNS}"
+    )
+    guidance_blocks: Blocks | None = Field(
+        None, description=f"blocks that are guided: the one nearest the noise, or all; {THE_RUNS}"
+    )
+    guidance_parts: Parts | None = Field(
+        None, description=f"what guidance moves: log scale (a), shift (b) or both; {THE_RUNS}"
+    )
+    guidance_ramp: Ramp | None = Field(
+        None, description=f"linear: the weight grows from token to token; {THE_RUNS}"
+    )
+    guidance_against: Against | None = Field(
+        None,
+        description="what guidance leads away from: the null class, or the null class at another "
+        f"attention_temperature; {THE_RUNS}",
+    )
+    attention_temperature: PositiveFloat | None = Field(
+        None, description=f"attention's temperature in what guidance leads away from; {THE_RUNS}"
+    )
+    temperature: PositiveFloat | None = Field(
+        None, description=f"spread of the drawn noise; {THE_RUNS}"
+    )
+    denoise: Weight | None = Field(
+        None, description=f"score step on the drawn latent, over Tweedie's; {THE_RUNS}"
+    )
+
+    def changes(self) -> dict[str, Any]:
+        """What is said of the sampler, as plain values."""
+        return self.model_dump(include=set(SamplerChanges.model_fields), exclude_none=True)
 
 
 class NoEvaluation(Record):

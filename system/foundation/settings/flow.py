@@ -85,6 +85,11 @@ class Flow(Record):
         False, description="recompute activations in the backward pass"
     )
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether classes are looked at."""
+        return not isinstance(self.condition, Unconditional)
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.width % self.head_width or self.head_width % 4:

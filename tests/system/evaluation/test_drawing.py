@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,19 +8,23 @@ from PIL import Image
 
 from system.evaluation.drawing import balanced_labels
 from system.evaluation.drawing import draw
+from system.evaluation.drawing import draw_latents
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_adm_npz
 from system.evaluation.drawing import to_png
 from system.evaluation.drawing import to_uint8
 from system.evaluation.protocol import Drawing
+from system.flow.flow import to_tokens
+from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
+from system.foundation.settings.autoencoder import LearnedPosterior
+from system.foundation.settings.evaluation import Sampler
 
 
 def drawing(**changes) -> Drawing:
-    whole = Drawing(
-        labels="balanced", guidance_form="starflow", guidance=1.0, temperature=1.0, seed=0
-    )
-    return whole.model_copy(update=changes)
+    """At guidance 1 by seed 0, or as changed."""
+    seed = changes.pop("seed", 0)
+    return Drawing(labels="balanced", seed=seed, sampler=Sampler(**{"guidance": 1.0} | changes))
 
 
 def levels_apart(first: torch.Tensor, second: torch.Tensor) -> int:
@@ -40,9 +45,38 @@ def test_an_image_depends_on_its_index_alone(subject):
 def test_seed_label_guidance_and_temperature_matter(subject):
     label = balanced_labels(8, 10)
     reference = draw(subject, drawing(), range(8), label)
-    for change in ({"seed": 1}, {"guidance": 0.0}, {"temperature": 0.5}):
+    for change in ({"seed": 1}, {"guidance": 0.0}, {"temperature": 0.5}, {"denoise": 1.0}):
         assert not torch.equal(draw(subject, drawing(**change), range(8), label), reference)
     assert not torch.equal(draw(subject, drawing(), range(8), label.flip(0)), reference)
+    no_class = draw(subject, drawing(guidance=0.0), range(8), None)
+    assert not torch.equal(no_class, draw(subject, drawing(guidance=0.0), range(8), label))
+
+
+def test_denoising_is_a_score_step_of_the_recipes_spread(subject):
+    label, flow = balanced_labels(3, 10), subject.model.flow
+    noisy = draw_latents(subject, drawing(), range(3), label)
+    at = to_tokens(noisy, subject.recipe.flow.patch).requires_grad_()
+    (score,) = torch.autograd.grad(flow.log_prob(at, flow.condition(label)).sum(), at)
+    expected = at.detach() + 0.75 * subject.recipe.autoencoder.posterior.std**2 * score
+    denoised = draw_latents(subject, drawing(denoise=0.75), range(3), label)
+    found = to_tokens(denoised, subject.recipe.flow.patch)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)  # float32
+
+
+def test_denoising_needs_gaussian_noise_of_a_known_spread(subject):
+    autoencoder = subject.recipe.autoencoder.model_copy(update={"posterior": LearnedPosterior()})
+    recipe = subject.recipe.model_copy(update={"autoencoder": autoencoder})
+    with pytest.raises(BadInput, match="kind=learned has none"):
+        draw(replace(subject, recipe=recipe), drawing(denoise=1.0), range(2), torch.arange(2))
+
+
+@pytest.mark.parametrize("weight", [1e3, 1e30])
+def test_a_weight_beyond_what_float32_holds_is_refused_under_the_linear_rule(subject, weight):
+    wild = drawing(guidance=weight, guidance_rule="linear")
+    with pytest.raises(NumericsError, match="not finite"):
+        draw(subject, wild, range(4), torch.arange(4))
+    bounded = drawing(guidance=weight, guidance_rule="starflow", guidance_parts="a")
+    assert draw(subject, bounded, range(4), torch.arange(4)).shape == (4, 1, 8, 8)
 
 
 def test_all_256_levels_survive_the_round_trip():

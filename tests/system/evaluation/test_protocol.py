@@ -9,10 +9,10 @@ from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import Protocol
 from system.evaluation.protocol import write_evaluation
+from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.evaluation import Sampler
 
-DRAWING = Drawing(
-    labels="balanced", guidance_form="starflow", guidance=1.0, temperature=1.0, seed=0
-)
+DRAWING = Drawing(labels="balanced", seed=0, sampler=Sampler(guidance=1.0))
 PROTOCOL = Protocol(
     preset="digits",
     metric="frechet_distance",
@@ -40,7 +40,20 @@ def test_every_part_must_be_said(field):
     [
         {"samples": 719},
         {"averaging_decay": 0.9},
-        {"drawing": DRAWING.model_copy(update={"guidance": 2.0})},
+        *(
+            {"drawing": DRAWING.model_copy(update={"sampler": Sampler(**sampler)})}
+            for sampler in (
+                {"guidance": 2.0},
+                {"guidance_rule": "linear"},
+                {"guidance_blocks": "all"},
+                {"guidance_parts": "b"},
+                {"guidance_ramp": "linear"},
+                {"guidance_against": "temperature"},
+                {"guidance_against": "temperature", "attention_temperature": 0.5},
+                {"temperature": 0.9},
+                {"denoise": 1.0},
+            )
+        ),
         {"drawing": DRAWING.model_copy(update={"seed": 1})},
         {"detector": Detector(name="digits-cnn", digest="1" * 32, resize="none")},
         {"rounding": None},
@@ -48,6 +61,14 @@ def test_every_part_must_be_said(field):
 )
 def test_any_change_is_another_protocol(change):
     assert PROTOCOL.model_copy(update=change).digest != PROTOCOL.digest
+
+
+def test_what_changes_no_number_is_no_part_of_a_drawing():
+    """Without a weight there is no rule; how often an evaluation is due is not how it draws."""
+    settings = DigitsEvaluation(every_images=7, guidance=0.0, guidance_rule="linear", denoise=0.5)
+    drawing = Drawing(labels="balanced", seed=0, sampler=settings)
+    assert type(drawing.sampler) is Sampler
+    assert drawing.sampler == Sampler(guidance=0.0, denoise=0.5)
 
 
 def test_digest_survives_a_round_trip():

@@ -36,6 +36,46 @@ def test_one_class(commit, recipe, tmp_path):
     assert np.load(tmp_path / "samples.npz")["arr_1"].tolist() == [3, 3, 3, 3]
 
 
+def test_no_class(commit, recipe, tmp_path):
+    request = Sampling(checkpoint=commit(recipe), out=str(tmp_path), count=3, labels="none")
+    with pytest.raises(BadInput, match="for no class"):  # the run's own guidance
+        sample_to_folder(request)
+    sample_to_folder(request.model_copy(update={"guidance": 0.0}))
+    drawn = np.load(tmp_path / "samples.npz")
+    assert drawn["arr_1"].tolist() == [-1, -1, -1]
+    assert drawn["arr_0"].shape == (3, 8, 8, 3)
+
+
+def test_every_key_of_the_sampler_may_be_given(commit, recipe, tmp_path):
+    """What is not given is the run's own; the whole is checked as a recipe is."""
+    url = commit(
+        recipe.model_copy(
+            update={"evaluation": recipe.evaluation.model_copy(update={"guidance_rule": "linear"})}
+        )
+    )
+
+    def drawn(**keys: object) -> np.ndarray:
+        sample_to_folder(Sampling(checkpoint=url, out=str(tmp_path), count=5, **keys))
+        return np.load(tmp_path / "samples.npz")["arr_0"]
+
+    own = drawn()
+    assert (own == drawn(guidance=recipe.evaluation.guidance, guidance_rule="linear")).all()
+    away = {"guidance_against": "temperature", "attention_temperature": 0.2}
+    for keys in (
+        {"guidance": 2.0},
+        {"guidance": 2.0, "guidance_rule": "product"},
+        {"guidance_blocks": "all"},
+        {"guidance_parts": "a"},
+        {"guidance_ramp": "linear"},
+        away,
+        {"temperature": 0.5},
+        {"denoise": 1.0},
+    ):
+        assert (own != drawn(**keys)).any(), keys
+    with pytest.raises(BadInput, match="guidance_against is null_class"):
+        drawn(attention_temperature=0.2)
+
+
 def test_a_class_the_model_does_not_know(commit, recipe, tmp_path):
     with pytest.raises(BadInput, match="from 0 to 9"):
         sample_to_folder(Sampling(checkpoint=commit(recipe), out=str(tmp_path / "x"), labels="10"))
@@ -62,7 +102,7 @@ def test_settings_of_ones_own_go_to_a_folder_of_ones_own(commit, recipe, root, t
     written = json.loads(file.read_text())
     assert written["checkpoint"] == url
     gfid = written["measurements"]["evaluation/gfid"]
-    assert gfid["protocol"]["drawing"]["guidance"] == 2.0
+    assert gfid["protocol"]["drawing"]["sampler"]["guidance"] == 2.0
     assert f"{gfid['value']:.6g}" in table
     assert not (run / "eval").exists()
 

@@ -55,9 +55,9 @@ def test_every_number_of_drawn_images_carries_how_they_were_drawn(bench):
         "conditional_accuracy_unguided",
     }
     gfid, unguided = measured["gfid"].protocol, measured["gfid_unguided"].protocol
-    assert gfid.drawing.guidance == bench.settings.guidance
-    assert gfid.drawing.guidance_form == "starflow"
-    assert unguided.drawing.guidance_form == "none"
+    assert gfid.drawing.sampler.guidance == bench.settings.guidance
+    assert gfid.drawing.sampler.guidance_rule == "starflow"
+    assert unguided.drawing.sampler.guidance == 0
     assert gfid.detector.digest == bench.detector.digest
     assert gfid.samples == len(bench.train.label) // 2
     assert measured["gfid_floor"].protocol.drawing is None

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from system.foundation.settings.autoencoder import Convolutional
+from system.foundation.settings.autoencoder import FixedPosterior
 from system.foundation.settings.autoencoder import LearnedPosterior
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.autoencoder import UniformPosterior
@@ -27,3 +28,13 @@ def test_pixels_take_noise_of_either_kind_but_learn_none() -> None:
     assert Pixels(posterior=UniformPosterior()).posterior.bins == 256
     with pytest.raises(ValidationError, match="posterior"):
         Pixels.model_validate({"posterior": {"kind": "learned"}})
+
+
+def test_the_spread_of_the_noise_is_that_of_the_flows_own_latent() -> None:
+    shape = {"multipliers": (1,), "latent_channels": 4, "latent_scale": 0.5}
+    assert Convolutional(**shape, posterior=FixedPosterior(std=0.4)).noise_spread == 0.2
+    learned = LearnedPosterior(added_noise=0.3)  # added after scaling
+    assert Convolutional(**shape, posterior=learned).noise_spread == 0.3
+    assert Convolutional(**shape, posterior=LearnedPosterior()).noise_spread is None
+    assert Pixels(posterior=FixedPosterior(std=0.05)).noise_spread == 0.05
+    assert Pixels(posterior=UniformPosterior()).noise_spread is None
