@@ -32,12 +32,14 @@ _METRICS = (
     Metric("loss/perceptual", "", "LPIPS between decoded and original, unweighted", "lower"),
     Metric("loss/penalty", "", "mean square of the blocks' inputs, summed over blocks", "lower"),
     Metric("loss/adversarial", "", "the generator's share of the adversarial loss", "lower"),
+    Metric("loss/alignment", "", "minus the cosine of features and teacher's tokens", "lower"),
     Metric("loss/critic", "", "hinge loss of the discriminator", "lower"),
     Metric("loss/nll_nats", "nats", "negative log-likelihood per latent dimension", "lower"),
     Metric("loss/entropy_nats", "nats", "entropy of the posterior per latent dimension"),
     Metric("latent/mean_std", "", "standard deviation of the posterior means"),
     Metric("latent/posterior_std", "", "mean spread of the posterior"),
     Metric("latent/signal_to_noise", "", "spread of the means over spread of the posterior"),
+    Metric("alignment/cosine", "", "mean cosine of features and teacher's tokens", "higher"),
     Metric("train/learning_rate", "", "learning rate of the update"),
     Metric("train/gradient_norm", "", "global norm of the gradient before clipping"),
     Metric("train/averaging_decay", "", "decay of the averaged weights at this update"),
@@ -91,9 +93,21 @@ _METRICS = (
         "higher",
     ),
     Metric(
+        "evaluation/bayes_top5_accuracy",
+        "fraction",
+        "held-out images whose class is among the five of the largest likelihood",
+        "higher",
+    ),
+    Metric(
         "evaluation/gradient_accuracy",
         "fraction",
         "held-out images classified right by the one-gradient density classifier",
+        "higher",
+    ),
+    Metric(
+        "evaluation/gradient_top5_accuracy",
+        "fraction",
+        "held-out images whose class is among the classifier's five first",
         "higher",
     ),
     Metric("evaluation/bits_per_dim", "bits", "held-out bits per latent dimension", "lower"),
@@ -101,6 +115,29 @@ _METRICS = (
         "evaluation/rate_bits_per_dim",
         "bits",
         "the same less the posterior's entropy: what the latent says about the image",
+    ),
+    Metric("evaluation/spectral_entropy", "", "of held-out latents' means; 1 is white noise"),
+    Metric("evaluation/high_frequency_ratio", "", "share of power outside the Nyquist circle"),
+    Metric("evaluation/total_variation", "", "mean absolute difference of neighbouring cells"),
+    Metric("evaluation/autocorrelation", "", "correlation of neighbouring cells"),
+    Metric("evaluation/latent_std", "", "standard deviation of held-out latents' means"),
+    *(
+        metric
+        for percent in ("000", "025", "050", "075", "100")
+        for metric in (
+            Metric(
+                f"evaluation/rfid_noise_{percent}",
+                "",
+                f"rFID with noise of {int(percent) / 100:g} added to the latent's mean",
+                "lower",
+            ),
+            Metric(
+                f"evaluation/psnr_noise_{percent}_db",
+                "dB",
+                f"PSNR with noise of {int(percent) / 100:g} added to the latent's mean",
+                "higher",
+            ),
+        )
     ),
     Metric("evaluation/seconds_s", "s", "wall time of the evaluation", "lower"),
 )

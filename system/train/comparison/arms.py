@@ -9,6 +9,7 @@ its table of layers.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from system.foundation.errors import BadInput
@@ -19,6 +20,20 @@ ROUTES = {
     "frozen": "frozen autoencoder",
     "frozen_encoder": "frozen encoder, decoder trained on",
     "joint": "end to end",
+}
+
+ALIGNED_SPREAD = "0.5"
+ALIGNMENT_HEAD = 128
+TEACHER = "vit_tiny"
+PLACES = {
+    "early": ("early block (data side)", "[[0,1]]"),
+    "late": ("late block (noise side)", "[[-1,2]]"),
+}
+STRATEGIES = {
+    "forward": ("forward", ("strategy=forward",)),
+    "detach": ("detach", ("strategy=detach",)),
+    "reverse": ("reverse, straight through", ("strategy=reverse", "reverse=straight_through")),
+    "reverse_paper": ("reverse, as printed", ("strategy=reverse", "reverse=paper")),
 }
 
 
@@ -64,6 +79,35 @@ def latent_arms() -> tuple[Arm, ...]:
     """Tables (d) and (e): the latents of autoencoders alone, and of those trained with a flow."""
     alone = tuple(autoencoder_arm(spread) for spread in SPREADS)
     return alone + tuple(spread_arm("joint", spread) for spread in SPREADS)
+
+
+def alignment_arms(teacher: str) -> tuple[Arm, ...]:
+    """Table (b): a flow on frozen latents, aligned by every strategy in an early or a late block.
+
+    `teacher` is the file of its weights. The arm without alignment is one of table (a).
+    """
+    none = spread_arm("frozen", ALIGNED_SPREAD)
+    return (
+        replace(none, title="none"),
+        *(
+            replace(
+                none,
+                name=f"{name}-{place}",
+                title=f"{title}, {PLACES[place][0]}",
+                overrides=(
+                    *none.overrides,
+                    "objective.alignment.kind=features",
+                    f"objective.alignment.teacher.model={TEACHER}",
+                    f"objective.alignment.teacher.weights={teacher}",
+                    f"objective.alignment.head_width={ALIGNMENT_HEAD}",
+                    f"objective.alignment.places={PLACES[place][1]}",
+                    *(f"objective.alignment.{key}" for key in keys),
+                ),
+            )
+            for place in PLACES
+            for name, (title, keys) in STRATEGIES.items()
+        ),
+    )
 
 
 def chosen(arms: Iterable[Arm], patterns: Iterable[str]) -> tuple[Arm, ...]:
