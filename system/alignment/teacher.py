@@ -24,7 +24,6 @@ from torch import nn
 from torch.nn import functional
 
 from system.alignment.weights import KEY
-from system.alignment.weights import WeightsFile
 from system.alignment.weights import create
 from system.alignment.weights import fill
 from system.alignment.weights import from_hub
@@ -114,14 +113,14 @@ class Teacher(nn.Module):
 
 def _build(teacher: settings.Teacher) -> tuple[nn.Module, int]:
     """The model with its weights, and the side of the images that it looks at."""
-    if teacher.weights is None:
-        arguments, size = _arguments(teacher, {})
-        model = from_hub(teacher.model, arguments)
-    else:
-        file: WeightsFile = read_weights(teacher, teacher.weights)
-        arguments, size = _arguments(teacher, file.arguments)
-        model = create(teacher.model, arguments)
-        fill(model, file)
+    file = None if teacher.weights is None else read_weights(teacher, teacher.weights)
+    arguments, size = _arguments(teacher, {} if file is None else file.arguments)
+    with torch.random.fork_rng(devices=[]):  # timm draws the weights that are then replaced
+        if file is None:
+            model = from_hub(teacher.model, arguments)
+        else:
+            model = create(teacher.model, arguments)
+            fill(model, file)
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1,))[0]
     if size % patch:
         raise BadInput(

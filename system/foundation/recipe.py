@@ -16,6 +16,7 @@ from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.engine import Engine
 from system.foundation.settings.evaluation import DigitsEvaluation
 from system.foundation.settings.evaluation import NoEvaluation
+from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.flow import Flow
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Objective
@@ -124,6 +125,26 @@ class Recipe(Record):
         return self
 
     @model_validator(mode="after")
+    def _evaluation_can_draw(self) -> Self:
+        evaluation, posterior = self.evaluation, self.autoencoder.posterior
+        if not isinstance(evaluation, Sampler):
+            return self
+        leads_from_class = evaluation.guidance and evaluation.guidance_against == "null_class"
+        if leads_from_class and not self.flow.is_conditional:
+            raise ValueError(
+                f"evaluation.guidance {evaluation.guidance:g} leads away from the null class, and "
+                "flow.condition.kind none has no other: set evaluation.guidance=0, or "
+                "evaluation.guidance_against=temperature and its evaluation.attention_temperature"
+            )
+        if evaluation.denoise and self.autoencoder.noise_spread is None:
+            raise ValueError(
+                f"evaluation.denoise {evaluation.denoise:g} takes away Gaussian noise of a known "
+                f"spread, and autoencoder.posterior.kind {posterior.kind} has none (a learned one "
+                "that of its added_noise): set evaluation.denoise=0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _alignment_has_its_place(self) -> Self:
         alignment, depths = self.objective.alignment, self.flow.depths
         if not isinstance(alignment, FeatureAlignment):
@@ -139,9 +160,27 @@ class Recipe(Record):
                     f"objective.alignment.places asks for {layers} layers of block {block}, which "
                     f"has {depths[block]} (flow.depths)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _alignment_fits_the_route(self) -> Self:
+        alignment, route = self.objective.alignment, self.objective.route
+        if not isinstance(alignment, FeatureAlignment):
+            return self
+        if route == "autoencoder_only":
+            raise ValueError(
+                "objective.route 'autoencoder_only' trains no flow whose features could be "
+                "aligned: set objective.alignment.kind=none, or another route"
+            )
         if alignment.encoder_weight and (alignment.strategy != "forward" or alignment.weight == 0):
             raise ValueError(
                 "objective.alignment.encoder_weight needs strategy forward and a weight above 0: "
                 "only that pass leads back to the encoder"
+            )
+        if alignment.encoder_weight and route in ("frozen", "frozen_encoder"):
+            raise ValueError(
+                f"objective.alignment.encoder_weight {alignment.encoder_weight:g} is for an "
+                f"encoder that objective.route {route!r} freezes: set it to 0, or the route to "
+                "detached (REPA-E) or joint"
             )
         return self

@@ -31,9 +31,11 @@ from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
+from system.train.assemble import build_teacher
 from system.train.state import frozen_changes
 
 # Bytes per parameter in a checkpoint: master weights, two moments and the average in float32, the
@@ -72,6 +74,9 @@ def places(recipe: Recipe) -> dict[str, str]:
         found["autoencoder.weights"] = recipe.autoencoder.weights
     if isinstance(recipe.objective.perceptual, Lpips):
         found["objective.perceptual.trunk"] = recipe.objective.perceptual.trunk
+    alignment = recipe.objective.alignment
+    if isinstance(alignment, FeatureAlignment) and alignment.teacher.weights is not None:
+        found["objective.alignment.teacher.weights"] = alignment.teacher.weights
     return found
 
 
@@ -147,6 +152,7 @@ def check_inputs(recipe: Recipe) -> None:
             )
     if isinstance(perceptual, Lpips):
         read_trunk(perceptual.trunk)
+    build_teacher(recipe, torch.device("cpu"))
 
 
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:

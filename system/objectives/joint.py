@@ -1,12 +1,12 @@
 """The model that is trained: autoencoder and flow as one module, under one objective.
 
-    loss = reconstruction + perceptual + adversarial + weight * (nll - entropy)
+    loss = reconstruction + perceptual + adversarial + alignment + weight * (nll - entropy)
 
 The decoder and the flow read the same noisy latent. With a fixed spread the entropy is a constant;
 with a learned one it keeps the posterior from collapsing to a point.
 
-Frozen networks (the perceptual trunk) and the discriminator live outside this module, since the
-engine casts and shards what is inside it: `train.update` adds their terms to `LossTerms`.
+Frozen networks (the perceptual trunk, the teacher) and the discriminator live outside this module,
+since the engine casts and shards what is inside it: `train.update` adds their terms to `LossTerms`.
 
 Source: SimFlow, arXiv 2512.04084, its evidence bound.
 """
@@ -20,17 +20,26 @@ from jaxtyping import Int
 from torch import Tensor
 from torch import nn
 
+from system.alignment.heads import ProjectionHeads
+from system.alignment.strategies import Place
+from system.alignment.strategies import aligned_features
+from system.alignment.strategies import forward_features
+from system.alignment.strategies import places_of
+from system.alignment.strategies import scale_gradient
 from system.autoencoder.build import build_autoencoder
 from system.flow.flow import Flow
+from system.flow.flow import Trace
 from system.flow.flow import standard_normal_log_prob
 from system.flow.flow import to_tokens
 from system.foundation.nouns import Posterior
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Objective
 from system.objectives.likelihood import entropy_per_dim
 from system.objectives.likelihood import nats_per_dim
 from system.objectives.reconstruction import reconstruction_loss
 from system.objectives.routes import ROUTES
+from system.objectives.routes import encoder_share
 from system.objectives.routes import freeze_untrained
 
 
@@ -44,6 +53,7 @@ class LossTerms:
     perceptual: Float[Tensor, ""]
     adversarial: Float[Tensor, ""]
     penalty: Float[Tensor, ""]  # mean square of every block's input, summed over blocks
+    alignment: Float[Tensor, ""]  # minus the mean cosine of features and teacher's tokens
 
     def total(self, objective: Objective) -> Float[Tensor, ""]:
         """The weighted sum; the one place where weights multiply."""
@@ -54,16 +64,28 @@ class LossTerms:
             total = total + objective.perceptual.weight * self.perceptual
         if objective.adversarial.kind != "none":
             total = total + objective.adversarial.weight * self.adversarial
+        if objective.alignment.kind != "none":
+            total = total + objective.alignment.weight * self.alignment
         return total
 
 
 @dataclass(frozen=True, slots=True)
 class JointOutput:
-    """What one pass gives: losses, the decoded image for further losses, and numbers to watch."""
+    """What one pass gives: losses, what further losses are taken of, and numbers to watch."""
 
     terms: LossTerms
     reconstruction: Float[Tensor, "B C H W"]
+    projected: tuple[Float[Tensor, "B T F"], ...]  # features of each aligned place, for the teacher
     statistics: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """What the flow says of a latent."""
+
+    nll: Float[Tensor, ""]
+    penalty: Float[Tensor, ""]
+    projected: tuple[Float[Tensor, "B T F"], ...]
 
 
 class JointModel(nn.Module):
@@ -81,6 +103,9 @@ class JointModel(nn.Module):
             token_width=recipe.token_width,
             classes=recipe.data.classes,
         )
+        self.heads = None
+        if isinstance(recipe.objective.alignment, FeatureAlignment):
+            self.heads = ProjectionHeads(recipe.objective.alignment, recipe.flow.width)
         freeze_untrained(
             self.route,
             {
@@ -105,36 +130,59 @@ class JointModel(nn.Module):
         )
         reaches_encoder = "encoder" in self.route.likelihood
         entropy = entropy_per_dim(posterior)
-        modelled = latent if reaches_encoder else latent.detach()
-        nll, penalty = self._density(modelled, label, label_drop)
+        density = self._density(latent, label, label_drop)
         zero = latent.new_zeros(())
         terms = LossTerms(
             reconstruction=reconstruction_loss(self.objective.reconstruction, decoded, image),
-            nll=nll,
+            nll=density.nll,
             entropy=entropy if reaches_encoder else entropy.detach(),
             perceptual=zero,
             adversarial=zero,
-            penalty=penalty,
+            penalty=density.penalty,
+            alignment=zero,
         )
-        return JointOutput(terms, decoded, _statistics(posterior))
+        return JointOutput(terms, decoded, density.projected, _statistics(posterior))
 
     def _density(
         self, latent: Float[Tensor, "B C h w"], label: Int[Tensor, "B"], drop: Bool[Tensor, "B"]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Nats per dimension under the flow, or under N(0, I) where the route trains no flow; and
-        the penalty on the blocks' inputs."""
+    ) -> Density:
+        """Nats per dimension under the flow, or under N(0, I) where the route trains no flow; the
+        penalty on the blocks' inputs; and the aligned features, projected."""
         dims = latent[0].numel()
+        modelled = latent if "encoder" in self.route.likelihood else latent.detach()
         if "flow" not in self.route.trained:
-            nll = nats_per_dim(standard_normal_log_prob(latent), dims).mean()
-            return nll, torch.zeros_like(nll)
-        tokens = to_tokens(latent, self.patch)
-        trace = self.flow.trace(tokens, self.flow.condition(label, drop))
+            nll = nats_per_dim(standard_normal_log_prob(modelled), dims).mean()
+            return Density(nll, torch.zeros_like(nll), ())
+        condition = self.flow.condition(label, drop)
+        trace = self.flow.trace(to_tokens(modelled, self.patch), condition, self._taps())
         if self.training:
             self.flow.track_prior(trace.noise)
         # The unit prior also where the flow tracks its own: so TARFlow's code trains.
         log_prob = standard_normal_log_prob(trace.noise) + trace.log_det
         penalty = torch.stack([given.square().mean() for given in trace.inputs]).sum()
-        return nats_per_dim(log_prob, dims).mean(), penalty
+        projected = self._project(trace, to_tokens(latent, self.patch), condition)
+        return Density(nats_per_dim(log_prob, dims).mean(), penalty, projected)
+
+    def _taps(self) -> frozenset[Place]:
+        """The places whose features the normal pass has to give."""
+        alignment = self.objective.alignment
+        if not isinstance(alignment, FeatureAlignment) or alignment.strategy != "forward":
+            return frozenset()
+        return frozenset(places_of(alignment, len(self.flow.blocks)))
+
+    def _project(
+        self, trace: Trace, tokens: Float[Tensor, "B T D"], condition: Float[Tensor, "B V"]
+    ) -> tuple[Float[Tensor, "B T F"], ...]:
+        """The features of every aligned place, through their heads; none without alignment."""
+        alignment = self.objective.alignment
+        if self.heads is None or not isinstance(alignment, FeatureAlignment):
+            return ()
+        share = encoder_share(self.route, alignment)
+        if share is None:
+            return self.heads(aligned_features(alignment, self.flow, trace, condition))
+        places = places_of(alignment, len(self.flow.blocks))
+        found = forward_features(self.flow, scale_gradient(tokens, share), condition, places)
+        return self.heads(tuple(found[place] for place in places))
 
 
 @torch.no_grad()

@@ -4,12 +4,14 @@ import torch
 
 from data_pipeline.manifest import Manifest
 from data_pipeline.manifest import check_manifest
+from system.alignment.teacher import Teacher
 from system.engine.checkpoints import read_averaged
 from system.engine.deepspeed_engine import Engine
 from system.evaluation.subject import find_checkpoint
 from system.foundation import streams
 from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.foundation.settings.objective import PatchGan
 from system.foundation.world import World
@@ -41,7 +43,8 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
         critic = _critic(recipe, objective.adversarial, world)
     if isinstance(objective.perceptual, Lpips):
         perceptual = PerceptualLoss(objective.perceptual.trunk).to(world.device)
-    return TrainState(recipe, world, train, engine, critic, perceptual, attempt)
+    teacher = build_teacher(recipe, world.device)
+    return TrainState(recipe, world, train, engine, critic, perceptual, teacher, attempt)
 
 
 def build_model(recipe: Recipe) -> JointModel:
@@ -55,6 +58,24 @@ def build_model(recipe: Recipe) -> JointModel:
     if recipe.autoencoder.weights is not None:
         _warm_start(model, recipe.autoencoder.weights)
     return model
+
+
+def build_teacher(recipe: Recipe, device: torch.device) -> Teacher | None:
+    """The frozen teacher that features are aligned with, on `device`; None without alignment.
+
+    On a GPU it computes in the engine's precision: its rounding is far below what heads leave.
+    Raises BadInput where the teacher's weights are absent or of no use.
+    """
+    alignment = recipe.objective.alignment
+    if not isinstance(alignment, FeatureAlignment):
+        return None
+    is_fast_in_bf16 = device.type == "cuda" and recipe.engine.precision == "bf16"
+    return Teacher(
+        alignment.teacher,
+        side=recipe.latent_size // recipe.flow.patch,
+        image_channels=recipe.data.image_channels,
+        dtype=torch.bfloat16 if is_fast_in_bf16 else torch.float32,
+    ).to(device)
 
 
 def _critic(recipe: Recipe, adversarial: PatchGan, world: World) -> Engine:

@@ -16,6 +16,7 @@ from typing import Any
 import safetensors.torch
 
 from data_pipeline.manifest import Manifest
+from system.alignment.teacher import Teacher
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE
 from system.engine.checkpoints import read_state
@@ -53,6 +54,14 @@ FROZEN_KEYS = (
     "flow.norm_out",
     "flow.perceptron*",
     "objective.route",
+    "objective.alignment.kind",
+    "objective.alignment.teacher.model",
+    "objective.alignment.teacher.width",
+    "objective.alignment.teacher.image_size",
+    "objective.alignment.places",
+    "objective.alignment.head_width",
+    "objective.alignment.head_layers",
+    "objective.alignment.heads",
     "objective.adversarial.kind",
     "objective.adversarial.width",
     "objective.adversarial.layers",
@@ -82,6 +91,7 @@ class TrainState:
     engine: Engine  # of the JointModel
     critic: Engine | None = None  # of the discriminator, where the objective has one
     perceptual: PerceptualLoss | None = None  # frozen, outside of every engine
+    teacher: Teacher | None = None  # alike
     attempt: int = 1
     progress: Progress = field(default_factory=Progress)
 

@@ -27,6 +27,7 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import PatchGan
 from system.objectives.adversarial import discriminator_loss
 from system.objectives.adversarial import generator_loss
+from system.objectives.alignment import alignment_loss
 from system.objectives.joint import JointOutput
 from system.train.report import Outcome
 from system.train.state import TrainState
@@ -83,6 +84,9 @@ def _micro_step(state: TrainState, critic: Engine | None, batch: Batch) -> dict[
     terms = output.terms
     if state.perceptual is not None:
         terms = replace(terms, perceptual=state.perceptual(output.reconstruction, batch.image))
+    if state.teacher is not None:
+        aligned = alignment_loss(output.projected, state.teacher(batch.image))
+        terms = replace(terms, alignment=aligned)
     if critic is None:
         total = terms.total(state.recipe.objective)
         state.engine.backward(total)
@@ -111,6 +115,9 @@ def _means(state: TrainState, output: JointOutput, total: Tensor) -> dict[str, T
         means["loss/perceptual"] = terms.perceptual
     if objective.adversarial.kind != "none":
         means["loss/adversarial"] = terms.adversarial
+    if objective.alignment.kind != "none":
+        means["loss/alignment"] = terms.alignment
+        means["alignment/cosine"] = -terms.alignment
     return means | output.statistics
 
 

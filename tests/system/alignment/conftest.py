@@ -1,32 +1,15 @@
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import timm
 import torch
 
-from system.alignment.weights import write_weights
 from system.foundation.settings.objective import Teacher
-
-NAME = "vit_tiny_patch16_224"
-SHAPE = {"img_size": 8, "patch_size": 2, "embed_dim": 16, "depth": 2, "num_heads": 2}
+from tests.system.alignment.teachers import write_teacher
 
 
 @pytest.fixture
 def make_teacher(tmp_path: Path) -> Callable[..., tuple[Teacher, torch.nn.Module]]:
     """A tiny timm model of random weights, and the settings that find them."""
-
-    def make(side: int = 8, channels: int = 1, **keys: Any) -> tuple[Teacher, torch.nn.Module]:
-        arguments = SHAPE | {"img_size": side, "in_chans": channels}
-        torch.manual_seed(0)
-        model = timm.create_model(NAME, num_classes=10, **arguments).eval()
-        for weight in model.parameters():
-            weight.data += 0.1 * torch.randn_like(weight)
-        url = str(tmp_path / "teacher.safetensors")
-        metadata = {"model": NAME, "model_args": json.dumps(arguments)}
-        write_weights(url, model.state_dict(), metadata)
-        return Teacher(**({"model": NAME, "weights": url, "width": 16} | keys)), model
-
-    return make
+    return partial(write_teacher, str(tmp_path / "teacher.safetensors"))

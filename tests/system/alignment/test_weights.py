@@ -13,8 +13,8 @@ from system.alignment.weights import read_weights
 from system.alignment.weights import write_weights
 from system.foundation.errors import BadInput
 from system.foundation.settings.objective import Teacher
-from tests.system.alignment.conftest import NAME
-from tests.system.alignment.conftest import SHAPE
+from tests.system.alignment.teachers import NAME
+from tests.system.alignment.teachers import SHAPE
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

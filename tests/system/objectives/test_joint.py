@@ -8,6 +8,7 @@ import torch
 from system.flow.flow import to_tokens
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Likelihood
 from system.foundation.settings.objective import Lpips
 from system.foundation.settings.objective import Objective
@@ -20,7 +21,7 @@ PUBLISHED = Path(__file__).parents[3] / "configs" / "simflow_256.yaml"
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms_in_use() -> None:
-    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 0.5, 7.0, 11.0, 13.0)))
+    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 0.5, 7.0, 11.0, 13.0, -0.5)))
     objective = Objective(
         reconstruction=Reconstruction(weight=3.0),
         likelihood=Likelihood(weight=2.0, latent_penalty=0.25),
@@ -30,9 +31,10 @@ def test_the_total_is_the_weighted_sum_of_the_terms_in_use() -> None:
         update={
             "perceptual": Lpips(weight=0.5, trunk="-"),
             "adversarial": PatchGan(weight=0.1),
+            "alignment": FeatureAlignment(weight=0.2),
         }
     )
-    assert terms.total(everything).item() == pytest.approx(9.25 + 0.5 * 7 + 0.1 * 11)
+    assert terms.total(everything).item() == pytest.approx(9.25 + 0.5 * 7 + 0.1 * 11 - 0.2 * 0.5)
 
 
 def inputs(given: Recipe, batch: int = 4) -> tuple[torch.Tensor, ...]:

@@ -25,6 +25,7 @@ from system.train.loop import train
 from system.train.report import StepReport
 from system.train.state import TrainState
 from system.train.update import update
+from tests.system.alignment.teachers import write_teacher
 
 STAGES = (0, 1, 2, 3)
 UPDATES = 4
@@ -184,6 +185,28 @@ def run_loop(
     )
     state.close()
     return ended, collector
+
+
+def aligned(shards: str, root: Path, stage: int, precision: str) -> Recipe:
+    """A run with a tiny teacher: reverse alignment in both blocks, activations recomputed."""
+    teacher, _ = write_teacher(str(root / "teacher.safetensors"))
+    alignment = {
+        "kind": "features",
+        "teacher": teacher.model_dump(mode="json"),
+        "places": [[0, 1], [-1, 1]],
+        "strategy": "reverse",
+        "head_width": 16,
+    }
+    made = acceptance(shards, root, stage, precision, passes=2)
+    objective = tiny(shards, root, objective={"alignment": alignment}).objective
+    flow = made.flow.model_copy(update={"checkpoint_activations": True})
+    return made.model_copy(update={"objective": objective, "flow": flow})
+
+
+def run_aligned(world: World, shards: str, root: Path) -> dict[tuple[int, str], Trace]:
+    """Some updates with alignment, by stage and precision."""
+    cases = ((0, "fp32"), (2, "fp32"), (3, "fp32"), (3, "bf16"))
+    return {case: trace(world, aligned(shards, root, *case)) for case in cases}
 
 
 def adversarial(shards: str, root: Path, stage: int, precision: str) -> Recipe:
