@@ -20,9 +20,7 @@ from data_pipeline.manifest import check_manifest
 from data_pipeline.manifest import read_manifest
 from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
-from system.engine.checkpoints import flaw
 from system.engine.checkpoints import read_state
-from system.evaluation.subject import find_checkpoint
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import BadInput
@@ -37,6 +35,7 @@ from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
 from system.train.assemble import build_teacher
 from system.train.state import frozen_changes
+from system.train.warm_start import check_warm_start
 
 # Bytes per parameter in a checkpoint: master weights, two moments and the average in float32, the
 # averaged weights once more as a file of their own, and the weights of a pass.
@@ -139,17 +138,8 @@ def check_data(recipe: Recipe) -> Manifest:
 
 def check_inputs(recipe: Recipe) -> None:
     """Raise BadInput where weights that training starts from are absent or of no use."""
-    weights, perceptual = recipe.autoencoder.weights, recipe.objective.perceptual
-    if weights is not None:
-        try:
-            checkpoint = find_checkpoint(weights)
-        except CheckpointError as error:
-            raise CheckpointError(f"autoencoder.weights: {error}") from error
-        if (reason := flaw(checkpoint)) is not None:
-            raise CheckpointError(
-                f"autoencoder.weights: {checkpoint} cannot be used: {reason}. Give another "
-                "checkpoint of that run, or the run's folder for its newest committed one."
-            )
+    check_warm_start(recipe)
+    perceptual = recipe.objective.perceptual
     if isinstance(perceptual, Lpips):
         read_trunk(perceptual.trunk)
     build_teacher(recipe, torch.device("cpu"))

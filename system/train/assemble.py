@@ -5,11 +5,9 @@ import torch
 from data_pipeline.manifest import Manifest
 from data_pipeline.manifest import check_manifest
 from system.alignment.teacher import Teacher
-from system.engine.checkpoints import read_averaged
+from system.autoencoder.autoencoder import Autoencoder
 from system.engine.deepspeed_engine import Engine
-from system.evaluation.subject import find_checkpoint
 from system.foundation import streams
-from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
@@ -20,8 +18,7 @@ from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
 from system.train.state import TrainState
 from system.train.state import cut
-
-PREFIX = "autoencoder."
+from system.train.warm_start import warm_start
 
 
 def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int = 1) -> TrainState:
@@ -55,8 +52,8 @@ def build_model(recipe: Recipe) -> JointModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(recipe, "model"))
         model = JointModel(recipe)
-    if recipe.autoencoder.weights is not None:
-        _warm_start(model, recipe.autoencoder.weights)
+    if isinstance(model.autoencoder, Autoencoder) and recipe.autoencoder.weights is not None:
+        warm_start(model.autoencoder, recipe.autoencoder.weights)
     return model
 
 
@@ -92,20 +89,3 @@ def _critic(recipe: Recipe, adversarial: PatchGan, world: World) -> Engine:
 def _seed(recipe: Recipe, stream: str) -> int:
     """A seed for torch's initialisers, which know no other source than the global generator."""
     return int(streams.generator(recipe.run.seed, f"weights/{stream}").integers(2**63))
-
-
-def _warm_start(model: JointModel, url: str) -> None:
-    checkpoint = find_checkpoint(url)
-    _, averaged, _ = read_averaged(checkpoint)
-    weights = {
-        name.removeprefix(PREFIX): weight
-        for name, weight in averaged.items()
-        if name.startswith(PREFIX)
-    }
-    try:
-        model.autoencoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"autoencoder.weights: the autoencoder in {checkpoint} is of another shape than this "
-            f"recipe's: {error}. Set autoencoder.* as in that run's recipe.yaml"
-        ) from error
