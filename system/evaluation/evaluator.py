@@ -145,10 +145,14 @@ def _classifier_accuracy(bench: Bench) -> Measurement:
 def _write_grid(bench: Bench, output: str) -> None:
     """A row per class (of the first ten), with the same noise at every checkpoint."""
     settings = bench.settings
-    drawing = Drawing(labels="balanced", seed=settings.seed, sampler=settings)
+    is_conditional = bench.subject.model.flow.shape.is_conditional
+    drawing = Drawing(
+        labels="balanced" if is_conditional else "none", seed=settings.seed, sampler=settings
+    )
     rows = min(GRID_ROWS, bench.subject.recipe.data.classes)
-    label = balanced_labels(rows * GRID_COLUMNS, rows).sort().values
-    image = draw(bench.subject, drawing, range(len(label)), label, settings.batch)
+    count = rows * GRID_COLUMNS
+    label = balanced_labels(count, rows).sort().values if is_conditional else None
+    image = draw(bench.subject, drawing, range(count), label, settings.batch)
     place = grid_place(output, bench.subject.images_seen)
     storage.write_bytes(place, to_png(grid(image, GRID_COLUMNS)))
 

@@ -82,9 +82,10 @@ def peak_signal_to_noise(
     return -10 * error.square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10()
 
 
-def accuracy(logits: Float[Tensor, "B K"], label: Int[Tensor, "B"]) -> float:
-    """Share of samples whose largest logit is their label's, in [0, 1]."""
-    return (logits.argmax(dim=1) == label).double().mean().item()
+def accuracy(logits: Float[Tensor, "B K"], label: Int[Tensor, "B"], top: int = 1) -> float:
+    """Share of samples whose label is among the `top` largest logits, in [0, 1]."""
+    hits = logits.topk(top, dim=1).indices == label[:, None]
+    return hits.any(dim=1).double().mean().item()
 
 
 def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor) -> float:

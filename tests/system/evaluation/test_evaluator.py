@@ -17,6 +17,7 @@ from system.foundation.errors import DataError
 from system.foundation.settings.autoencoder import FixedPosterior
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.evaluation import NoEvaluation
+from system.foundation.settings.flow import Unconditional
 from system.telemetry.metrics import unregistered
 
 pytestmark = pytest.mark.usefixtures("detector")  # trained once, beside the runs
@@ -72,6 +73,19 @@ def test_a_flow_on_pixels_is_measured_without_reconstructions(commit, recipe, ro
     found = evaluate(commit(pixels), output=str(root / tmp_path.name))
     assert not [name for name in found if "rfid" in name or "psnr" in name]
     assert {"evaluation/gfid", "evaluation/bits_per_dim", "evaluation/bayes_accuracy"} <= set(found)
+
+
+def test_a_flow_without_classes_is_measured_without_labels(commit, recipe, root, tmp_path):
+    sampler = {"guidance_against": "temperature", "attention_temperature": 0.5}
+    bare = changed(recipe, flow={"condition": Unconditional()}, evaluation=sampler)
+    run = str(root / tmp_path.name)
+    found = evaluate(commit(bare), output=run)
+    assert {"evaluation/gfid", "evaluation/gfid_unguided", "evaluation/bits_per_dim"} <= set(found)
+    assert not [name for name in found if "bayes" in name or "gradient" in name]
+    assert not [name for name in found if "conditional" in name]
+    drawing = record(run)["measurements"]["evaluation/gfid"]["protocol"]["drawing"]
+    assert drawing["labels"] == "none"
+    assert drawing["sampler"]["attention_temperature"] == 0.5
 
 
 def test_colour_patches_of_photographs_are_measured_like_digits(recipe, commit, root, tmp_path):

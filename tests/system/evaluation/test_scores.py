@@ -166,6 +166,14 @@ def test_psnr_of_one_level_everywhere():
     assert peak_signal_to_noise(mixed, image).mean().item() == pytest.approx(38.13, abs=0.01)
 
 
+def test_accuracy_may_count_the_largest_few():
+    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 3.0, 2.0]])
+    label = torch.tensor([1, 0, 0])
+    assert [accuracy(logits, label, top) for top in (1, 2, 3, 4)] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1]
+    )
+
+
 def test_accuracy_is_the_share_of_hits():
     logits = torch.tensor([[1.0, 0], [0, 1], [3, 2], [0, 5]])
     assert accuracy(logits, torch.tensor([0, 1, 1, 0])) == 0.5

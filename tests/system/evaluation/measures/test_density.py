@@ -4,9 +4,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from system.evaluation.measures.density import _accuracies
+from system.evaluation.measures.density import _over_held_out
 from system.evaluation.measures.density import density
 from system.evaluation.measures.latents import latent_noise
+from system.evaluation.subject import assemble_subject
 from system.flow.flow import to_tokens
+from system.foundation.settings.flow import Unconditional
+from system.objectives.joint import JointModel
 
 
 def values(bench) -> dict[str, float]:
@@ -17,7 +22,7 @@ def test_numbers_are_those_of_the_slow_way(bench):
     """One image, one class, one draw at a time."""
     model, recipe = bench.subject.model, bench.subject.recipe
     draws, dims = bench.settings.density_samples, recipe.tokens * recipe.token_width
-    bits, hits = 0.0, 0
+    bits, hits, near = 0.0, 0, 0
     count = len(bench.held_out.label)
     for i in range(count):
         image = bench.held_out.image[i : i + 1].float() / 127.5 - 1
@@ -31,12 +36,52 @@ def test_numbers_are_those_of_the_slow_way(bench):
         label = bench.held_out.label[i]
         bits -= logits[label].item() / dims / math.log(2) / count
         hits += int(logits.argmax() == label)
+        near += int(label in logits.topk(5).indices)
     found = values(bench)
     assert found["bits_per_dim"] == pytest.approx(bits, rel=1e-5)  # float32 likelihoods
     assert found["bayes_accuracy"] == pytest.approx(hits / count)
     noise = math.log2(recipe.autoencoder.posterior.std * math.sqrt(2 * math.pi * math.e))
     assert found["rate_bits_per_dim"] == pytest.approx(bits - noise, rel=1e-4)
-    assert 0 <= found["gradient_accuracy"] <= 1
+    assert found["bayes_top5_accuracy"] == pytest.approx(near / count)
+    assert 0 <= found["gradient_accuracy"] <= found["gradient_top5_accuracy"] <= 1
+
+
+def without_classes(bench):
+    """The same weights, without those that steer by class."""
+    recipe = bench.subject.recipe
+    flow = recipe.flow.model_copy(update={"condition": Unconditional()})
+    recipe = recipe.model_copy(update={"flow": flow})
+    names = JointModel(recipe).state_dict()
+    weights = bench.subject.model.state_dict()
+    kept = {
+        name: weights.get(name, torch.full(shaped.shape, 0.1)) for name, shaped in names.items()
+    }
+    return replace(bench, subject=assemble_subject(recipe, kept, 0))
+
+
+def test_a_flow_without_classes_has_bits_and_nothing_to_say_of_classes(bench):
+    bare = without_classes(bench)
+    found = values(bare)
+    assert set(found) == {"bits_per_dim", "rate_bits_per_dim"}
+    model, recipe = bare.subject.model, bare.subject.recipe
+    image, draws = bare.held_out.image.float() / 127.5 - 1, bare.settings.density_samples
+    bits = 0.0
+    for draw in range(draws):
+        latent = model.autoencoder.encode(image).sample(latent_noise(bare, range(len(image)), draw))
+        tokens = to_tokens(latent, recipe.flow.patch)
+        log_prob = model.flow.log_prob(tokens, model.flow.null_condition(len(tokens)))
+        bits -= log_prob.mean().item() / tokens[0].numel() / math.log(2) / draws
+    assert found["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
+
+
+def test_top5_needs_more_than_five_classes(bench):
+    def few(flow, tokens):
+        return torch.zeros(len(tokens), 5)
+
+    logits, _ = _over_held_out(bench, few, 1)
+    assert [one.name for one in _accuracies(bench, "bayes", logits, 1)] == [
+        "evaluation/bayes_accuracy"
+    ]
 
 
 def test_the_batch_changes_rounding_alone(bench):
