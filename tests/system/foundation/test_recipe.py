@@ -52,6 +52,14 @@ def aligned(**keys: Any) -> dict[str, Any]:
     return {"objective": {"alignment": {"kind": "features", **keys}}}
 
 
+def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    return {
+        "autoencoder": {"posterior": {"kind": "learned"}},
+        "flow": {"condition": condition},
+        "evaluation": {"kind": "digits", "every_images": 32, **keys},
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -69,6 +77,11 @@ def aligned(**keys: Any) -> dict[str, Any]:
             "objective.adversarial.layers 3 needs images of at least 24 pixels; "
             "data.image_size is 16",
         ),
+        (
+            drawn({"kind": "none"}, guidance=1.0),
+            "evaluation.guidance 1 leads away from the null class",
+        ),
+        (drawn({"kind": "added"}, denoise=1.0), "autoencoder.posterior.kind learned has none"),
         (aligned(places=[[2, 1]]), "names block 2; flow.depths has 2 blocks, 0 to 1"),
         (aligned(places=[[0, 1], [-3, 1]]), "names block -3"),
         (aligned(places=[[0, 2]]), "asks for 2 layers of block 0, which has 1"),
@@ -102,3 +115,9 @@ def test_places_may_be_counted_from_either_side() -> None:
     for places in ([[1, 2]], [[-1, 2], [-2, 1]]):
         changes = aligned(places=places)
         Recipe.model_validate(mapping(**changes))
+
+
+def test_a_flow_without_classes_is_guided_by_attentions_temperature() -> None:
+    away = {"guidance_against": "temperature", "attention_temperature": 0.5}
+    for keys in ({"guidance": 0.0}, {"guidance": 1.0, **away}):
+        Recipe.model_validate(mapping(**drawn({"kind": "none"}, **keys)))
