@@ -1,18 +1,70 @@
+"""Every recipe is complete, explains itself, has its program, its small form and its variants."""
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from system.evaluation.requests import Sampling
 from system.foundation.config import describe
 from system.foundation.config import flatten
 from system.foundation.config import recipe_from_mapping
 from system.foundation.config import resolve
+from tests.recipes import CONFIGS
+from tests.recipes import PUBLISHED
+from tests.recipes import RECIPES
+from tests.recipes import ROOT
+from tests.recipes import VARIANTS
+from tests.recipes import read
+from tests.recipes import recipe_of
+from tests.recipes import small
 
-ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "configs").glob("simflow_*.yaml"))
+SAMPLERS = sorted((CONFIGS / "sampling").glob("*.yaml"))
+MARKS = ("# [paper]", "# [sibling code]", "# [ours]")
+IMAGENET = 1281167
+
+# What the papers publish of each run, in words of the recipe.
+NUMBERS: dict[str, dict[str, Any]] = {
+    "simflow_256": {
+        "total_images": 160 * IMAGENET, "batch": 256, "tokens": 256, "token_width": 64,
+        "width": 1152, "layers": 56, "noise": 0.5,
+    },
+    "simflow_512": {"tokens": 1024, "token_width": 64, "width": 1152, "layers": 56, "noise": 0.5},
+    "starflow_256": {
+        "total_images": 400_000_000, "batch": 512, "tokens": 1024, "token_width": 4,
+        "width": 2048, "layers": 28, "noise": 0.3,
+    },
+    "tarflow_64": {
+        "total_images": 200 * IMAGENET, "batch": 256, "tokens": 1024, "token_width": 12,
+        "width": 768, "layers": 64, "noise": 0.05,
+    },
+    "tarflow_64_likelihood": {
+        "total_images": 100 * IMAGENET, "batch": 256, "tokens": 1024, "token_width": 12,
+        "width": 768, "layers": 64, "noise": None,
+    },
+    "tarflow_64_rrepa": {
+        "total_images": 1_000_000 * 256, "batch": 256, "tokens": 256, "token_width": 48,
+        "width": 1024, "layers": 64, "noise": 0.05,
+    },
+    "tarflow_128": {
+        "total_images": 320 * IMAGENET, "batch": 768, "tokens": 1024, "token_width": 48,
+        "width": 1024, "layers": 64, "noise": 0.15,
+    },
+    "latent_tarflow_256": {
+        "total_images": 1_000_000 * 256, "batch": 256, "tokens": 256, "token_width": 16,
+        "width": 1024, "layers": 64, "noise": 0.2,
+    },
+}  # fmt: skip
 
 
 def stem(path: Path) -> str:
     return path.stem
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=stem)
+def test_every_recipe_has_a_program_of_its_name(path: Path) -> None:
+    program = (ROOT / "jobs" / f"{path.stem}.py").read_text("utf-8")
+    assert f'command(drive, "configs/{path.name}", about=__doc__)' in program
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=stem)
@@ -24,35 +76,82 @@ def test_every_recipe_loads_explains_itself_and_crosses_to_workers(path: Path) -
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=stem)
-def test_every_recipe_can_be_made_tiny(path: Path) -> None:
-    recipe = resolve(path, [str(ROOT / "configs" / "smoke.yaml")]).recipe
-    assert recipe.run.total_images <= 100
+def test_every_recipe_has_a_small_form(path: Path) -> None:
+    recipe = read(path, small(path))
+    assert recipe.run.total_images <= 20 * recipe.run.global_batch
     assert recipe.cluster.workers == 1
-    assert recipe.flow.width <= 32
+    assert recipe.flow.width <= 64
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=stem)
-def test_every_recipe_has_a_program_of_its_name(path: Path) -> None:
-    assert (ROOT / "jobs" / f"{path.stem}.py").exists()
+@pytest.mark.parametrize("path", PUBLISHED, ids=stem)
+def test_a_small_form_keeps_the_method(path: Path) -> None:
+    whole, made = read(path), read(path, small(path))
+    assert made.objective.route == whole.objective.route
+    assert made.autoencoder.posterior == whole.autoencoder.posterior
+    changed = {"width", "depths", "head_width"}
+    assert made.flow.model_dump(exclude=changed) == whole.flow.model_dump(exclude=changed)
+    assert made.engine.precision == whole.engine.precision
 
 
-def test_the_published_recipe_leaves_nothing_to_defaults_and_says_where_each_value_is_from() -> (
-    None
-):
-    path = ROOT / "configs" / "simflow_256.yaml"
+@pytest.mark.parametrize("path", PUBLISHED, ids=stem)
+def test_a_published_recipe_leaves_nothing_to_defaults_and_says_where_each_value_is_from(
+    path: Path,
+) -> None:
     resolved = resolve(path, [])
-    assert "default" not in resolved.sources.values()
+    assert [key for key, source in resolved.sources.items() if source == "default"] == []
     lines = path.read_text("utf-8").splitlines()
     for source in resolved.sources.values():
         line = lines[int(source.split(":")[1].split(",")[0]) - 1]
-        assert any(mark in line for mark in ("# [paper]", "# [sibling code]", "# [ours]")), line
+        assert any(mark in line for mark in MARKS), line
 
 
-def test_the_published_recipe_holds_the_published_numbers() -> None:
-    recipe = resolve(ROOT / "configs" / "simflow_256.yaml", []).recipe
-    assert recipe.run.total_images == 160 * 1281167
-    assert recipe.tokens == 256
-    assert recipe.token_width == 64
-    assert recipe.latent_size == 16
-    assert sum(recipe.flow.depths) == 56
-    assert recipe.run.global_batch == recipe.cluster.workers * (recipe.cluster.micro_batch or 0)
+@pytest.mark.parametrize("path", PUBLISHED, ids=stem)
+def test_a_published_recipe_begins_with_paper_result_and_command(path: Path) -> None:
+    header = path.read_text("utf-8").split("\n\n")[0]
+    assert "Published" in header
+    assert "arXiv" in header
+    assert f"python jobs/{path.stem}.py" in header
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=stem)
+def test_a_published_recipe_holds_the_published_numbers(path: Path) -> None:
+    recipe = read(path)
+    found = {
+        "total_images": recipe.run.total_images,
+        "batch": recipe.run.global_batch,
+        "tokens": recipe.tokens,
+        "token_width": recipe.token_width,
+        "width": recipe.flow.width,
+        "layers": sum(recipe.flow.depths),
+        "noise": recipe.autoencoder.noise_spread,
+    }
+    expected = NUMBERS[path.stem]
+    assert {key: found[key] for key in expected} == expected
+    share = recipe.run.global_batch // recipe.cluster.workers
+    assert share % (recipe.cluster.micro_batch or 0) == 0
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=stem)
+def test_a_published_recipe_says_how_it_is_drawn(path: Path) -> None:
+    name = "simflow_256" if path.stem == "simflow_512" else path.stem
+    overlay = CONFIGS / "sampling" / f"{name}.yaml"
+    assert resolve(None, [str(overlay)], Sampling).recipe.changes()
+
+
+@pytest.mark.parametrize("path", SAMPLERS, ids=stem)
+def test_a_sampler_says_where_each_value_is_from(path: Path) -> None:
+    values = [line for line in path.read_text("utf-8").splitlines() if line[:1] not in ("#", "")]
+    assert all(any(mark in line for mark in MARKS) for line in values)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=stem)
+def test_every_variant_fits_the_recipe_that_it_names_and_changes_it(path: Path) -> None:
+    recipe = recipe_of(path)
+    assert read(recipe, path) != read(recipe)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=stem)
+def test_a_variant_of_the_digits_is_one_of_imagenet_too(path: Path) -> None:
+    if recipe_of(path).stem == "simflow_digits":
+        over = CONFIGS / "simflow_256.yaml"
+        assert read(over, path) != read(over)
