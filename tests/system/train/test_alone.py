@@ -5,10 +5,16 @@ import torch
 
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
+from system.evaluation.drawing import draw
+from system.evaluation.protocol import Drawing
+from system.evaluation.subject import read_subject
 from system.foundation import storage
 from system.foundation.config import resolve
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
+from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.evaluation import Sampler
+from system.foundation.settings.objective import Objective
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
 
@@ -83,6 +89,23 @@ def test_checkpoints_are_evaluated_in_line_when_asked(recipe) -> None:
     (record,) = storage.list_names(f"{folder}/eval")
     assert json.loads(storage.read_text(f"{folder}/eval/{record}"))["images_seen"] == 32
     assert storage.exists(f"{folder}/samples/000000000032.png")
+
+
+@pytest.mark.parametrize("posterior", ["fixed", "uniform"])
+def test_a_flow_on_pixels_trains_saves_and_draws(recipe, posterior) -> None:
+    made = recipe(run={"global_batch": 8, "name": posterior} | EVERY)
+    sections = {
+        "autoencoder": Pixels(posterior={"kind": posterior}),
+        "flow": made.flow.model_copy(update={"patch": 4}),
+        "objective": Objective(route="frozen"),
+    }
+    folder = train_alone(made.model_copy(update=sections))
+    newest = CheckpointStore(f"{folder}/checkpoints").latest()
+    assert all(name.startswith("flow.") for name in read_averaged(newest.url)[1])
+    subject = read_subject(newest.url)
+    drawing = Drawing(labels="fixed", seed=0, sampler=Sampler(guidance=0.0))
+    drawn = draw(subject, drawing, [0, 1], torch.tensor([3, 4]))
+    assert drawn.shape == (2, 1, 8, 8)
 
 
 def test_a_gpu_that_is_not_there_is_refused(recipe, monkeypatch) -> None:
