@@ -34,7 +34,7 @@ def _paragraph(
         described = key(fields[name], prefix + name)
         is_choice = name == "kind" and len(variants) > 1
         expects = " | ".join(variants) if is_choice else described.expects
-        yield f"{line.ljust(column)}   {expects}"
+        yield from _hanging(f"{line.ljust(column)}   {expects}", column + 3)
         yield from _wrapped(described.meaning)
     yield from _other_kinds(record, prefix, variants)
     for name in fields:
@@ -53,6 +53,17 @@ def _other_kinds(
         offer = f"  or {prefix}kind={kind}" + (f" with {', '.join(keys)}" if keys else "")
         yield from textwrap.wrap(offer, _WIDTH, subsequent_indent=_INDENT)
         yield from _wrapped(_summary(other))
+
+
+def _hanging(line: str, column: int) -> list[str]:
+    """A line that is too long goes on below its last column."""
+    return textwrap.wrap(
+        line,
+        _WIDTH,
+        subsequent_indent=" " * column,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _wrapped(text: str) -> list[str]:

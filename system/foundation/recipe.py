@@ -107,7 +107,7 @@ class Recipe(Record):
     def _frozen_parts_exist(self) -> Self:
         if isinstance(self.autoencoder, Pixels):
             return self
-        is_frozen = self.objective.route in ("frozen", "frozen_encoder")
+        is_frozen = self.objective.route in ("frozen", "frozen_encoder", "decoder_only")
         if is_frozen and self.autoencoder.weights is None:
             raise ValueError(
                 f"objective.route {self.objective.route!r} freezes weights, so autoencoder.weights "
@@ -167,10 +167,10 @@ class Recipe(Record):
         alignment, route = self.objective.alignment, self.objective.route
         if not isinstance(alignment, FeatureAlignment):
             return self
-        if route == "autoencoder_only":
+        if route in ("autoencoder_only", "decoder_only"):
             raise ValueError(
-                "objective.route 'autoencoder_only' trains no flow whose features could be "
-                "aligned: set objective.alignment.kind=none, or another route"
+                f"objective.route {route!r} trains no flow whose features could be aligned: set "
+                "objective.alignment.kind=none, or another route"
             )
         if alignment.encoder_weight and (alignment.strategy != "forward" or alignment.weight == 0):
             raise ValueError(

@@ -10,6 +10,7 @@ table from measured gradients and compare.
 | frozen_encoder   | decoder                | flow               | STARFlow, decoder fine-tuned    |
 | frozen           | none                   | flow               | STARFlow, latent TARFlow        |
 | autoencoder_only | encoder, decoder       | encoder            | autoencoder with prior N(0, I)  |
+| decoder_only     | decoder                | none               | STARFlow, its decoder's stage   |
 
 Perceptual and adversarial terms reach what reconstruction reaches.
 
@@ -48,6 +49,7 @@ ROUTES: dict[str, Route] = {
     "frozen_encoder": Route(frozenset({"decoder"}), frozenset({"flow"})),
     "frozen": Route(frozenset(), frozenset({"flow"})),
     "autoencoder_only": Route(frozenset({"encoder", "decoder"}), frozenset({"encoder"})),
+    "decoder_only": Route(frozenset({"decoder"}), frozenset()),
 }
 
 

@@ -124,9 +124,9 @@ class FeatureAlignment(Record):
 class Objective(Record):
     """The joint objective and which loss reaches which weights (see objectives/routes)."""
 
-    route: Literal["joint", "detached", "frozen_encoder", "frozen", "autoencoder_only"] = Field(
-        "joint", description="gradient routes: a row of the table in objectives/routes"
-    )
+    route: Literal[
+        "joint", "detached", "frozen_encoder", "frozen", "autoencoder_only", "decoder_only"
+    ] = Field("joint", description="gradient routes: a row of the table in objectives/routes")
     reconstruction: Reconstruction = Reconstruction()
     perceptual: Annotated[NoPerceptual | Lpips, Field(discriminator="kind")] = NoPerceptual()
     adversarial: Annotated[NoAdversarial | PatchGan, Field(discriminator="kind")] = NoAdversarial()

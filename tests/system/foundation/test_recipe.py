@@ -71,6 +71,7 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
             "cluster.micro_batch 3 does not divide a worker's share 8",
         ),
         ({"objective": {"route": "frozen"}}, "objective.route 'frozen' freezes weights"),
+        ({"objective": {"route": "decoder_only"}}, "'decoder_only' freezes weights"),
         ({"run": {"sead": 3}}, "run.sead"),
         (
             {"objective": {"adversarial": {"kind": "patchgan"}}},

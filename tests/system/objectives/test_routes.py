@@ -37,6 +37,7 @@ EXPECTED = {
         "nll": {"encoder"},
         "entropy": {"encoder"},
     },
+    "decoder_only": {"reconstruction": {"decoder"}, "nll": set(), "entropy": set()},
 }
 
 
