@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import deepspeed
+import torch
 from torch import Tensor
 from torch import nn
 
@@ -72,6 +73,12 @@ class Engine:
             "zero_stage": settings.zero_stage,
             "precision": settings.precision,
             "workers": world.size,
+        }
+        # The module's own weights will be rounded to bf16; what is not trained has no masters.
+        self._untrained = {
+            name: weight.detach().to("cpu", torch.float32, copy=True)
+            for name, weight in module.named_parameters()
+            if world.is_first and settings.precision == "bf16" and not weight.requires_grad
         }
         self._record: Any = None
         # Before DeepSpeed's own hooks, which then see tensors.
@@ -147,8 +154,15 @@ class Engine:
         for name, tensor in gathered:
             if self.world.is_first:
                 # A copy: what is gathered may be the weight itself, which the next step moves.
-                whole[name] = tensor.to("cpu", copy=True).contiguous()
+                whole[name] = self._as_given(name, tensor.to("cpu", copy=True).contiguous())
         return whole
+
+    def _as_given(self, name: str, gathered: Tensor) -> Tensor:
+        """A weight that is not trained as it came in, if what is there is that, rounded."""
+        given = self._untrained.get(name)
+        if given is None or not torch.equal(given.bfloat16().float(), gathered):
+            return gathered
+        return given.clone()
 
     def save(self, folder: Path) -> None:
         """Write this worker's share of the state into the local `folder`."""

@@ -68,12 +68,8 @@ def test_what_is_gathered_is_float32_on_rank_0_alone_and_the_frozen_part_is_ther
     first, second = findings[0][case], findings[1][case]
     assert second.averages == second.after == {}
     assert {weight.dtype for weight in first.averages.values()} == {torch.float32}
-    torch.testing.assert_close(
-        first.averages["still.weight"],
-        first.start["still.weight"],
-        atol=ROUNDING[case[1]],
-        rtol=ROUNDING[case[1]],
-    )
+    # Not as bf16 rounds it, which is what the module computes with.
+    assert torch.equal(first.averages["still.weight"], first.start["still.weight"])
     assert not torch.equal(first.averages["layers.0.weight"], first.start["layers.0.weight"])
 
 
