@@ -13,6 +13,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from system.foundation.errors import BadInput
+from system.train.comparison.request import CONFIGS
 
 SPREADS = ("learned", "0.1", "0.3", "0.5", "0.7", "1.0")
 SLIGHT_PULL = 1e-3  # of the prior on an autoencoder trained alone, as in latent diffusion
@@ -23,8 +24,6 @@ ROUTES = {
 }
 
 ALIGNED_SPREAD = "0.5"
-ALIGNMENT_HEAD = 128
-TEACHER = "vit_tiny"
 PLACES = {
     "early": ("early block (data side)", "[[0,1]]"),
     "late": ("late block (noise side)", "[[-1,2]]"),
@@ -43,7 +42,7 @@ class Arm:
 
     name: str
     title: str
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # overlays and `key.path=value`
     pretrained: "Arm | None" = None
 
 
@@ -84,7 +83,7 @@ def latent_arms() -> tuple[Arm, ...]:
 def alignment_arms(teacher: str) -> tuple[Arm, ...]:
     """Table (b): a flow on frozen latents, aligned by every strategy in an early or a late block.
 
-    `teacher` is the file of its weights. The arm without alignment is one of table (a).
+    `teacher` is the overlay that names its weights. The arm without alignment is one of table (a).
     """
     none = spread_arm("frozen", ALIGNED_SPREAD)
     return (
@@ -95,11 +94,9 @@ def alignment_arms(teacher: str) -> tuple[Arm, ...]:
                 name=f"{name}-{place}",
                 title=f"{title}, {PLACES[place][0]}",
                 overrides=(
+                    str(CONFIGS / "comparison" / "aligned.yaml"),
+                    teacher,
                     *none.overrides,
-                    "objective.alignment.kind=features",
-                    f"objective.alignment.teacher.model={TEACHER}",
-                    f"objective.alignment.teacher.weights={teacher}",
-                    f"objective.alignment.head_width={ALIGNMENT_HEAD}",
                     f"objective.alignment.places={PLACES[place][1]}",
                     *(f"objective.alignment.{key}" for key in keys),
                 ),

@@ -35,7 +35,7 @@ class Comparison(Record):
         ("*",), description="names of arms, with * for any letters: the table's rows to fill"
     )
     teacher: str | None = Field(
-        None, description="weights of the teacher for table b (see jobs/train_teacher.py)"
+        None, description="overlay of the teacher for table b: what jobs/train_teacher.py wrote"
     )
     out: str | None = Field(None, description="file to write the table to, beside printing it")
 

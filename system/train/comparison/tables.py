@@ -98,8 +98,8 @@ def alignments(request: Comparison) -> Filled:
     """Table (b). Raises BadInput without a teacher."""
     if request.teacher is None:
         raise BadInput(
-            "table=b without teacher; expected teacher=FILE, the weights that "
-            "`python jobs/train_teacher.py` wrote for the same data"
+            "table=b without teacher; expected teacher=FILE.yaml, the overlay that "
+            "`python jobs/train_teacher.py` wrote beside the weights, for the same data"
         )
     arms = chosen(alignment_arms(request.teacher), request.arms)
     return _qualities("strategy and place", arms, ALIGNED, published.ALIGNMENT, request)

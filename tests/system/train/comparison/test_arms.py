@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from system.foundation.errors import BadInput
@@ -9,6 +11,16 @@ from system.train.comparison.arms import latent_arms
 from system.train.comparison.arms import spread_arms
 from system.train.comparison.request import Comparison
 from system.train.comparison.runs import recipe_of
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    """An overlay as jobs/train_teacher.py writes one."""
+    overlay = tmp_path / "teacher.yaml"
+    overlay.write_text(
+        "objective: {alignment: {teacher: {weights: teacher.safetensors, width: 8}}}"
+    )
+    return str(overlay)
 
 
 def test_table_a_is_every_route_with_every_spread_and_nothing_else_differs() -> None:
@@ -44,19 +56,19 @@ def test_frozen_arms_share_the_autoencoder_of_their_own_spread() -> None:
 
 
 @pytest.mark.parametrize("data", ["digits", "photographs"])
-def test_every_arm_is_a_valid_recipe_of_either_data(data: str) -> None:
+def test_every_arm_is_a_valid_recipe_of_either_data(data: str, teacher: str) -> None:
     request = Comparison(data=data)
-    for arm in {*spread_arms(), *latent_arms(), *alignment_arms("teacher.safetensors")}:
+    for arm in {*spread_arms(), *latent_arms(), *alignment_arms(teacher)}:
         weights = ["autoencoder.weights=somewhere"] if arm.pretrained else []
         recipe = recipe_of(arm, 0, request, weights)
         assert recipe.tokens == 16
         assert recipe.run.total_images == recipe.evaluation.every_images
 
 
-def test_alignment_arms_differ_from_the_first_in_their_alignment_alone() -> None:
+def test_alignment_arms_differ_from_the_first_in_their_alignment_alone(teacher: str) -> None:
     first, *others = (
         recipe_of(arm, 0, Comparison(), ["autoencoder.weights=somewhere"])
-        for arm in alignment_arms("teacher.safetensors")
+        for arm in alignment_arms(teacher)
     )
     assert first.objective.alignment.kind == "none"
     found = set()

@@ -110,7 +110,7 @@ def test_tables_d_and_e_hold_what_the_latents_of_their_runs_gave(
 
 
 def test_table_b_asks_for_a_teacher() -> None:
-    with pytest.raises(BadInput, match=r"teacher=FILE.*train_teacher"):
+    with pytest.raises(BadInput, match=r"teacher=FILE.yaml.*train_teacher"):
         compare(Comparison(table="b"))
 
 
