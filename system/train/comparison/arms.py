@@ -16,6 +16,7 @@ from system.foundation.errors import BadInput
 from system.train.comparison.request import CONFIGS
 
 SPREADS = ("learned", "0.1", "0.3", "0.5", "0.7", "1.0")
+ADDED_NOISE = ("0.3", "0.5")  # on latents of unit variance; STARFlow's is 0.3
 SLIGHT_PULL = 1e-3  # of the prior on an autoencoder trained alone, as in latent diffusion
 ROUTES = {
     "frozen": "frozen autoencoder",
@@ -69,9 +70,22 @@ def spread_arm(route: str, spread: str) -> Arm:
     )
 
 
+def added_noise_arm(noise: str) -> Arm:
+    """STARFlow's way: a frozen encoder of learned spread, noise on its latents, and the decoder
+    trained on to see through it."""
+    before = spread_arm("frozen_encoder", "learned")
+    return replace(
+        before,
+        name=f"added_noise-{noise}",
+        title=f"{ROUTES['frozen_encoder']}, spread learned, noise {noise} added",
+        overrides=(*before.overrides, f"autoencoder.posterior.added_noise={noise}"),
+    )
+
+
 def spread_arms() -> tuple[Arm, ...]:
-    """Table (a): every route with every spread."""
-    return tuple(spread_arm(route, spread) for route in ROUTES for spread in SPREADS)
+    """Table (a): every route with every spread, and STARFlow's added noise."""
+    crossed = tuple(spread_arm(route, spread) for route in ROUTES for spread in SPREADS)
+    return crossed + tuple(added_noise_arm(noise) for noise in ADDED_NOISE)
 
 
 def latent_arms() -> tuple[Arm, ...]:

@@ -5,6 +5,7 @@ import pytest
 from system.foundation.errors import BadInput
 from system.train.comparison.arms import ROUTES
 from system.train.comparison.arms import SPREADS
+from system.train.comparison.arms import Arm
 from system.train.comparison.arms import alignment_arms
 from system.train.comparison.arms import chosen
 from system.train.comparison.arms import latent_arms
@@ -23,10 +24,15 @@ def teacher(tmp_path: Path) -> str:
     return str(overlay)
 
 
+def crossed_arms() -> list[Arm]:
+    """Those of table (a) without added noise."""
+    return [arm for arm in spread_arms() if not arm.name.startswith("added_noise")]
+
+
 def test_table_a_is_every_route_with_every_spread_and_nothing_else_differs() -> None:
     request = Comparison()
     found = {}
-    for arm in spread_arms():
+    for arm in crossed_arms():
         weights = ["autoencoder.weights=somewhere"] if arm.pretrained else []
         recipe = recipe_of(arm, 1, request, weights)
         posterior = recipe.autoencoder.posterior
@@ -43,7 +49,7 @@ def test_table_a_is_every_route_with_every_spread_and_nothing_else_differs() -> 
 
 
 def test_frozen_arms_share_the_autoencoder_of_their_own_spread() -> None:
-    for arm in spread_arms():
+    for arm in crossed_arms():
         route, spread = arm.name.rsplit("-", 1)
         if route == "joint":
             assert arm.pretrained is None
@@ -53,6 +59,16 @@ def test_frozen_arms_share_the_autoencoder_of_their_own_spread() -> None:
         recipe = recipe_of(arm.pretrained, 0, Comparison(), [])
         assert recipe.objective.route == "autoencoder_only"
         assert 0 < recipe.objective.likelihood.weight < 0.01
+
+
+def test_added_noise_goes_on_latents_of_a_learned_spread_before_a_decoder_that_learns() -> None:
+    for arm in spread_arms():
+        if arm not in crossed_arms():
+            assert arm.pretrained is not None
+            assert arm.pretrained.name == "autoencoder-learned"
+            recipe = recipe_of(arm, 0, Comparison(), ["autoencoder.weights=somewhere"])
+            assert recipe.objective.route == "frozen_encoder"
+            assert recipe.autoencoder.posterior.added_noise == float(arm.name.split("-")[1])
 
 
 @pytest.mark.parametrize("data", ["digits", "photographs"])
