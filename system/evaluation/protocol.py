@@ -50,10 +50,24 @@ class Latents(Record):
     seed: int
 
 
+class Probe(Record):
+    """A linear classifier on frozen features: where they are from, and how it is fitted."""
+
+    block: Annotated[int, Field(ge=0)]  # from the data side
+    layers: Annotated[int, Field(gt=0)]
+    weights: Literal["trained", "fresh"]
+    pooling: Literal["mean"]  # over tokens
+    told: int | None  # the class that the flow was told for every image; None for the null class
+    classifier: Literal["logistic_regression"]
+    penalties: tuple[float, ...]  # one is chosen, on what is held back of the training images
+    held_back: float
+    seed: int
+
+
 class Protocol(Record):
     """Everything that decides a number, besides the weights it measures."""
 
-    preset: Literal["digits"]
+    preset: Literal["digits", "probe"]
     metric: Text
     samples: Annotated[int, Field(gt=0)]  # on the measured side
     reference: Text  # the real images on the other side: digest of the data, and which of them
@@ -64,6 +78,7 @@ class Protocol(Record):
     detector: Detector | None
     drawing: Drawing | None
     latents: Latents | None
+    probe: Probe | None
 
     @property
     def digest(self) -> str:
@@ -87,7 +102,8 @@ class Evaluation(Record):
 
     images_seen: Annotated[int, Field(ge=0)]
     checkpoint: Text
-    preset: Literal["digits", "latents"]  # latents: an analysis on request, with digits' judge
+    # latents: an analysis on request, with digits' judge; probe: linear probes on request
+    preset: Literal["digits", "latents", "probe"]
     measurements: tuple[Measurement, ...]
     seconds: dict[str, float]  # by stage
 

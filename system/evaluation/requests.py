@@ -80,7 +80,7 @@ class Scoring(SamplerChanges):
 
 def sample_to_folder(request: Sampling) -> list[str]:
     """Draw and write `samples.png` and `samples.npz`; their urls. Raises BadInput."""
-    subject = read_subject(find_checkpoint(request.checkpoint), _device(request.device))
+    subject = read_subject(find_checkpoint(request.checkpoint), device_of(request.device))
     label = _labels(request, subject)
     drawing = Drawing(
         labels=WAYS.get(request.labels, "fixed"),
@@ -127,7 +127,7 @@ def evaluate_to_table(request: Scoring) -> str:
         recipe,
         output=request.out or run_folder_of(checkpoint),
         threads=request.threads or torch.get_num_threads(),
-        device=_device(request.device),
+        device=device_of(request.device),
     )
     width = max(len(name) for name in values)
     return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in values.items())
@@ -173,7 +173,8 @@ def _changed(settings: S, changes: dict[str, Any]) -> S:
     return record_from_mapping(settings.model_dump(mode="json") | changes, type(settings))
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """The device that was asked for. Raises BadInput where it is not there."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BadInput("device=cuda: torch finds no GPU on this machine; expected device=cpu here")
     return wanted

@@ -45,6 +45,7 @@ class Bench:
             detector=Detector(name=self.detector.name, digest=self.detector.digest, resize="none"),
             drawing=drawing,
             latents=latents,
+            probe=None,
         )
 
     def density_protocol(self, metric: str, latents: Latents) -> Protocol:

@@ -25,6 +25,7 @@ PROTOCOL = Protocol(
     detector=Detector(name="digits-cnn", digest="0" * 32, resize="none"),
     drawing=DRAWING,
     latents=None,
+    probe=None,
 )
 
 
