@@ -14,7 +14,7 @@ from system.evaluation.protocol import Protocol
 from system.foundation.errors import BadInput
 from system.launch.command import run
 
-FEW = {"train_images": 100, "threads": 1}
+FEW = {"train_images": 60, "threads": 1}
 
 
 def record(out: Path) -> dict:
@@ -43,7 +43,7 @@ def test_every_place_is_probed_beside_fresh_weights_and_written_down(commit, rec
     assert protocol.probe.weights == "fresh"
     assert (protocol.probe.block, protocol.probe.layers) == (1, 1)
     assert protocol.samples == 329
-    assert "fitted on 100 of train" in protocol.reference
+    assert "fitted on 60 of train" in protocol.reference
 
 
 def test_nothing_said_of_places_means_every_block_and_the_same_numbers_again(
