@@ -22,6 +22,9 @@ import xxhash
 from safetensors import SafetensorError
 from torch import Tensor
 
+from system.engine.released import is_released
+from system.engine.released import read_config
+from system.engine.released import read_released
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
@@ -157,7 +160,10 @@ def upload(folder: Path, url: str, rank: int, size: int) -> None:
 def flaw(url: str, *, verify: bool = True) -> str | None:
     """Why the checkpoint at `url` cannot be used; None if it can. `verify` reads every file."""
     try:
-        _examine(url, verify=verify)
+        if is_released(url):
+            read_released(url)
+        else:
+            _examine(url, verify=verify)
     except CheckpointError as error:
         return str(error)
     return None
@@ -166,8 +172,11 @@ def flaw(url: str, *, verify: bool = True) -> str | None:
 def read_averaged(checkpoint_url: str) -> tuple[Recipe, dict[str, Tensor], int]:
     """Recipe, averaged weights (float32, by name) and images seen of a committed checkpoint.
 
-    Raises CheckpointError where it is absent, not committed, or damaged.
+    A folder of released weights is as good. Raises CheckpointError where it is absent, not
+    committed, or damaged.
     """
+    if is_released(checkpoint_url):
+        return read_released(checkpoint_url)
     if not storage.exists(checkpoint_url):
         raise CheckpointError(f"no checkpoint at {checkpoint_url}: there is no such folder")
     try:
@@ -186,7 +195,12 @@ def read_averaged(checkpoint_url: str) -> tuple[Recipe, dict[str, Tensor], int]:
 
 
 def read_state(url: str) -> dict[str, Any]:
-    """The numbers in a checkpoint's state.json. Raises CheckpointError if they cannot be read."""
+    """The numbers in a checkpoint's state.json, or in the config.json of released weights.
+
+    Raises CheckpointError if they cannot be read.
+    """
+    if is_released(url):
+        return read_config(url)
     try:
         state = json.loads(storage.read_text(storage.join(url, STATE)))
     except (OSError, ValueError) as error:

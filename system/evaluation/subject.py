@@ -8,6 +8,7 @@ from torch import Tensor
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
 from system.engine.checkpoints import read_state
+from system.engine.released import is_released
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
@@ -32,11 +33,12 @@ class Subject:
 
 
 def find_checkpoint(url: str) -> str:
-    """The checkpoint that `url` means: itself, or the newest committed one of a run's folder.
+    """The checkpoint that `url` means: itself (or released weights), or the newest committed one of
+    a run's folder.
 
-    Raises CheckpointError where `url` is neither.
+    Raises CheckpointError where `url` is none of these.
     """
-    if storage.exists(storage.join(url, "state.json")):
+    if storage.exists(storage.join(url, "state.json")) or is_released(url):
         return url
     store = CheckpointStore(storage.join(url, "checkpoints"))
     found = store.latest()
@@ -44,8 +46,8 @@ def find_checkpoint(url: str) -> str:
         reasons = "".join(f"; {one.checkpoint.url}: {one.reason}" for one in store.passed_over)
         raise CheckpointError(
             f"checkpoint={url}: found no committed checkpoint there{reasons}; expected a run's "
-            "folder (with checkpoints/ in it) or a checkpoint's own folder (with state.json). "
-            "Has the run committed one yet?"
+            "folder (with checkpoints/ in it), a checkpoint's own folder (with state.json) or "
+            "released weights (model.safetensors and config.json). Has the run committed one yet?"
         )
     return found.url
 

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from system.autoencoder.autoencoder import widen
+from system.engine.released import is_released
 from system.foundation import storage
 from system.foundation.errors import CheckpointError
 from system.foundation.settings.autoencoder import Convolutional
@@ -116,7 +117,7 @@ def save_autoencoder_kl(url: str, shape: Convolutional, weights: Mapping[str, Te
 
 def is_autoencoder_kl(url: str) -> bool:
     """Whether a folder or url holds an AutoencoderKL: runs of ours have no config.json."""
-    return storage.exists(storage.join(url, CONFIG))
+    return storage.exists(storage.join(url, CONFIG)) and not is_released(url)
 
 
 def _read(source: str) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,8 @@ from torch import Tensor
 from system.foundation.errors import CheckpointError
 from system.interop.differences import differences
 from system.interop.differences import listed
+from system.interop.formats import MARKS
+from system.interop.formats import looks_like
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +89,11 @@ def to_ours(
     unknown, missing, misshapen, or not the constant it should be.
     """
     explained = {name: reason for name in state if (reason := explain(name)) is not None}
-    refuse([*found, *_explanations(explained), *_flaws(layout, state, explained)], kind)
+    problems = [*found, *_explanations(explained), *_flaws(layout, state, explained)]
+    seen = looks_like(state)
+    if problems and kind in MARKS and seen != f"they look like {kind}":
+        problems.append(f"all in all, {seen}")
+    refuse(problems, kind)
     return {entry.to: entry.ours(state[entry.name]) for entry in layout if isinstance(entry, Moved)}
 
 

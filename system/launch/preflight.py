@@ -71,6 +71,8 @@ def places(recipe: Recipe) -> dict[str, str]:
     found = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
     if recipe.autoencoder.weights is not None:
         found["autoencoder.weights"] = recipe.autoencoder.weights
+    if recipe.flow.weights is not None:
+        found["flow.weights"] = recipe.flow.weights
     if isinstance(recipe.objective.perceptual, Lpips):
         found["objective.perceptual.trunk"] = recipe.objective.perceptual.trunk
     alignment = recipe.objective.alignment

@@ -19,6 +19,7 @@ from system.objectives.perceptual import PerceptualLoss
 from system.train.state import TrainState
 from system.train.state import cut
 from system.train.warm_start import warm_start
+from system.train.warm_start import warm_start_flow
 
 
 def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int = 1) -> TrainState:
@@ -47,13 +48,15 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
 def build_model(recipe: Recipe) -> JointModel:
     """The joint model with its first weights: drawn from the run's seed, or partly read.
 
-    Raises CheckpointError where `autoencoder.weights` does not fit.
+    Raises CheckpointError where `autoencoder.weights` or `flow.weights` does not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(recipe, "model"))
         model = JointModel(recipe)
     if isinstance(model.autoencoder, Autoencoder) and recipe.autoencoder.weights is not None:
         warm_start(model.autoencoder, recipe.autoencoder.weights)
+    if recipe.flow.weights is not None:
+        warm_start_flow(model.flow, recipe.flow.weights)
     return model
 
 

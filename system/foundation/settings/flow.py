@@ -84,6 +84,11 @@ class Flow(Record):
     checkpoint_activations: bool = Field(
         False, description="recompute activations in the backward pass"
     )
+    weights: str | None = Field(
+        None,
+        description="what to start from: a run's or checkpoint's folder (also an imported one) or "
+        "released weights, for their averaged flow; null starts from random weights",
+    )
 
     @property
     def is_conditional(self) -> bool:

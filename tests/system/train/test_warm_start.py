@@ -13,7 +13,10 @@ from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import LearnedPosterior
+from system.interop.adoption import Adopted
+from system.interop.adoption import write_checkpoint
 from system.interop.autoencoder_kl import save_autoencoder_kl
+from system.objectives.joint import JointModel
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
 from system.train.assemble import build_model
@@ -123,3 +126,73 @@ def test_a_decoder_learns_to_see_through_noise_on_the_latents_of_a_frozen_encode
     check_warm_start(again)
     last = averaged(train_alone(again))
     assert all(torch.equal(last[name], found[name]) for name in found if "autoencoder." in name)
+
+
+@pytest.fixture(scope="module")
+def flow_start(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], str]:
+    """Commits random weights of a recipe, and returns the checkpoint's folder."""
+
+    def commit(recipe: Recipe) -> str:
+        url = str(tmp_path_factory.mktemp("start") / "checkpoint")
+        torch.manual_seed(7)
+        weights = JointModel(recipe).state_dict()
+        write_checkpoint(Adopted(recipe, weights, 0), url, origin={})
+        return url
+
+    return commit
+
+
+def with_flow(recipe: Callable[..., Recipe], **flow: object) -> Recipe:
+    return recipe(flow={"width": 16, "depths": [1, 1], "head_width": 8} | flow)
+
+
+def test_a_flow_starts_from_a_checkpoints(recipe, flow_start) -> None:
+    url = flow_start(with_flow(recipe))
+    made = with_flow(recipe, weights=url, label_drop=0.3)
+    check_warm_start(made)
+    model = build_model(made)
+    _, weights, _ = read_averaged(url)
+    found = model.flow.state_dict()
+    assert all(torch.equal(found[name], weights[f"flow.{name}"]) for name in found)
+    drawn = build_model(with_flow(recipe)).state_dict()
+    assert torch.equal(  # the rest of the model is drawn as ever
+        model.autoencoder.encoder.conv_in.weight, drawn["autoencoder.encoder.conv_in.weight"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scale": "softplus"}, r"flow\.scale: exp there, softplus in the recipe"),
+        ({"depths": [1, 2]}, r"flow\.depths: \[1, 1\] there, \[1, 2\]"),
+        ({"condition": {"kind": "none"}}, r"flow\.condition\.kind: adaptive_norm there, none"),
+    ],
+)
+def test_a_flow_of_another_form_is_refused(recipe, flow_start, change, said) -> None:
+    url = flow_start(with_flow(recipe))
+    with pytest.raises(CheckpointError, match=said):
+        build_model(with_flow(recipe, weights=url, **change))
+
+
+def test_a_flow_for_other_data_is_refused_by_its_shapes(recipe, flow_start) -> None:
+    url = flow_start(with_flow(recipe))
+    other = {"classes": 3}
+    whole = with_flow(recipe, weights=url)
+    made = whole.model_copy(update={"data": whole.data.model_copy(update=other)})
+    with pytest.raises(CheckpointError, match=r"misshapen: conditioner\.vectors\.table"):
+        build_model(made)
+
+
+def test_a_flow_that_nothing_trained_is_no_start(recipe, flow_start) -> None:
+    url = flow_start(recipe(objective={"route": "autoencoder_only"}))
+    with pytest.raises(CheckpointError, match="no flow was trained"):
+        build_model(with_flow(recipe, weights=url))
+
+
+def test_a_start_that_is_absent_or_damaged_is_named_by_its_key(recipe, flow_start) -> None:
+    with pytest.raises(CheckpointError, match=r"^flow\.weights: checkpoint=/nowhere"):
+        check_warm_start(with_flow(recipe, weights="/nowhere"))
+    url = flow_start(with_flow(recipe))
+    (Path(url) / "averaged.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"flow\.weights: .* cannot be used"):
+        check_warm_start(with_flow(recipe, weights=url))
