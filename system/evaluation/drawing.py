@@ -107,7 +107,9 @@ def to_uint8(image: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
     if broken:
         raise NumericsError(
             f"found {broken} of {len(image)} images with pixels that are not finite; "
-            "expected none. The weights have diverged: see the run's losses and skipped updates"
+            "expected none. Either the weights have diverged (see the run's losses and skipped "
+            "updates), or guidance_rule=linear has left what float32 holds: take a smaller "
+            "guidance, or guidance_rule=starflow"
         )
     return ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
