@@ -138,7 +138,9 @@ def true_reverse(
     """The same, generated token by token, each with the whole history of those before it."""
     data, rotary = trace.noise.detach(), flow.rotary(trace.noise)
     for index in reversed(range(lowest, len(flow.blocks))):
-        data = _generate(flow.blocks[index], data, steerings[index], rotary)
+        block = flow.blocks[index]
+        assert isinstance(block, Block)
+        data = _generate(block, data, steerings[index], rotary)
         yield index, data
 
 

@@ -52,6 +52,11 @@ def aligned(**keys: Any) -> dict[str, Any]:
     return {"objective": {"alignment": {"kind": "features", **keys}}}
 
 
+def on_route(route: str, changes: dict[str, Any]) -> dict[str, Any]:
+    objective = changes["objective"] | {"route": route}
+    return changes | {"objective": objective, "autoencoder": {"weights": "runs/first"}}
+
+
 def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {
         "autoencoder": {"posterior": {"kind": "learned"}},
@@ -88,6 +93,12 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
         (aligned(places=[[0, 2]]), "asks for 2 layers of block 0, which has 1"),
         (aligned(encoder_weight=1.5, strategy="detach"), "encoder_weight needs strategy forward"),
         (aligned(encoder_weight=1.5, strategy="forward", weight=0), "a weight above 0"),
+        (on_route("autoencoder_only", aligned()), "trains no flow whose features could be aligned"),
+        (
+            on_route("frozen", aligned(encoder_weight=1.5, strategy="forward")),
+            "objective.alignment.encoder_weight 1.5 is for an encoder that objective.route "
+            "'frozen' freezes",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -13,7 +13,9 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
+from system.foundation.settings.objective import Teacher
 from system.launch import preflight
 from system.launch.driver import prepare
 from system.launch.preflight import Resources
@@ -82,6 +84,17 @@ def test_the_trunk_is_looked_into(recipe, tmp_path):
         perceptual = Lpips(trunk=str(tmp_path / name))
         with pytest.raises(BadInput, match=rf"objective\.perceptual\.trunk: .*{said}"):
             preflight.check_inputs(changed(recipe, "objective", perceptual=perceptual))
+
+
+def test_the_teacher_is_looked_at(recipe, tmp_path):
+    (tmp_path / "teacher.pth").write_bytes(b"hello")
+    for name, said in (("absent.pth", "no file at"), ("teacher.pth", "is no file of weights")):
+        given = FeatureAlignment(teacher=Teacher(weights=str(tmp_path / name)), places=((-1, 1),))
+        aligned = changed(recipe, "objective", alignment=given)
+        with pytest.raises(BadInput, match=rf"objective\.alignment\.teacher\.weights: .*{said}"):
+            preflight.check_inputs(aligned)
+        absolute = preflight.places(aligned)["objective.alignment.teacher.weights"]
+        assert absolute == str(tmp_path / name)
 
 
 def test_a_store_that_does_not_answer_is_bad_input(recipe, tmp_path, monkeypatch):
