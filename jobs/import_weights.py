@@ -1,4 +1,4 @@
-"""Take over weights of another code base: a checkpoint of ours out of theirs, exactly.
+r"""Take over weights of another code base: a checkpoint of ours out of theirs, exactly.
 
     python jobs/import_weights.py format=ml_tarflow source=imagenet64.pth channels=3 noise=0.05 \
         out=imported/tarflow_64

@@ -47,6 +47,7 @@ def write_hub(checkpoint: str, out: str, *, licence: str | None = None) -> list[
     """
     url = find_checkpoint(checkpoint)
     recipe, weights, images_seen = read_averaged(url)
+    state = read_state(url)
     data = safetensors.torch.save(
         {name: weight.contiguous() for name, weight in weights.items()}, {"format": "pt"}
     )
@@ -56,7 +57,8 @@ def write_hub(checkpoint: str, out: str, *, licence: str | None = None) -> list[
         parameters=sum(weight.numel() for weight in weights.values()),
         weights_digest=digest_of(data),
         autoencoder_digest=_autoencoder_digest(recipe, weights),
-        manifest_digest=read_state(url).get("manifest_digest"),
+        manifest_digest=state.get("manifest_digest"),
+        origin=(state.get("origin") or {}).get("format"),
         licence=licence,
         evaluation=_evaluated(run_of(url), images_seen),
     )
@@ -86,6 +88,7 @@ def _config(release: Release) -> dict[str, Any]:
         "weights_digest": release.weights_digest,
         "autoencoder_digest": release.autoencoder_digest,
         "manifest_digest": release.manifest_digest,
+        "origin": None if release.origin is None else {"format": release.origin},
         "recipe_digest": recipe_digest(release.recipe),
         "recipe": release.recipe.model_dump(mode="json"),
     }

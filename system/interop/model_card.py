@@ -27,6 +27,7 @@ class Release:
     weights_digest: str
     autoencoder_digest: str | None  # None for a flow of pixels
     manifest_digest: str | None  # None where no data are known
+    origin: str | None  # the code base that other weights were taken over from
     licence: str | None
     evaluation: "Evaluated | None"
 
@@ -76,9 +77,10 @@ def _introduction(release: Release) -> str:
 
 def _facts(release: Release) -> Iterator[str]:
     recipe = release.recipe
+    since = f" since they were taken over from {release.origin}" if release.origin else ""
     rows = {
         "recipe": f"`{recipe.run.name}` (whole in `config.json`)",
-        "images seen": f"{release.images_seen:,}",
+        "images seen": f"{release.images_seen:,}{since}",
         "averaging decay": f"{recipe.engine.averaging_decay:g} per update",
         "weights": f"`model.safetensors`, digest `{release.weights_digest}`",
         "autoencoder": "none"
@@ -126,13 +128,16 @@ def _numbers(release: Release) -> Iterator[str]:
 
 def _usage(release: Release) -> str:
     name = release.recipe.run.name
+    keys = [f"`flow.weights={name}`"]
+    if not isinstance(release.recipe.autoencoder, Pixels):
+        keys.append(f"`autoencoder.weights={name}`")
     return f"""## Use
 
 ```python
 from system.evaluation.subject import read_subject
 
-subject = read_subject("{name}")        # this folder, or its url
-subject.model.flow                      # and subject.model.autoencoder
+subject = read_subject("{name}")  # this folder, or its url
+subject.model.flow  # and subject.model.autoencoder
 ```
 
 ```sh
@@ -141,4 +146,4 @@ python jobs/evaluate.py checkpoint={name} shards=SHARDS out=measured
 python jobs/import_weights.py format=hub source={name} out=imported
 ```
 
-A new run starts from these weights with `flow.weights={name}` and `autoencoder.weights={name}`."""
+A new run starts from these weights with {" and ".join(keys)}."""

@@ -143,9 +143,15 @@ def import_weights(request: Import) -> list[str]:
         f"{request.out}: {count:,} numbers; flow of {list(recipe.flow.depths)} layers at width "
         f"{recipe.flow.width}, {recipe.tokens} tokens of {recipe.token_width}; images of "
         f"{recipe.data.image_size} x {recipe.data.image_size} x {recipe.data.image_channels}",
-        f"draw: python jobs/sample.py checkpoint={request.out}",
-        f"start a run: flow.weights={request.out} (and autoencoder.weights)",
+        f"start a run: {' '.join(_starts(adopted.recipe, request.out))}",
     ]
+
+
+def _starts(recipe: Recipe, url: str) -> list[str]:
+    """The settings by which a run starts from what was taken over."""
+    keys = {"flow": recipe.objective.route != "autoencoder_only"}
+    keys["autoencoder"] = isinstance(recipe.autoencoder, Convolutional)
+    return [f"{key}.weights={url}" for key, has in keys.items() if has]
 
 
 def export_weights(request: Export) -> list[str]:

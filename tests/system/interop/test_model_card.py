@@ -19,6 +19,7 @@ def release(recipe: Recipe) -> Release:
         weights_digest="ab" * 16,
         autoencoder_digest="cd" * 16,
         manifest_digest="ef" * 16,
+        origin=None,
         licence="mit",
         evaluation=None,
     )
@@ -57,6 +58,7 @@ def test_a_flow_of_pixels_without_classes_is_called_so(
     assert "no classes" in card
     assert "| autoencoder | none |" in card
     assert "| data | not known |" in card
+    assert "autoencoder.weights" not in card
 
 
 def test_every_number_stands_with_its_protocol(make_recipe: Callable[..., Recipe]) -> None:
@@ -86,3 +88,9 @@ def test_a_card_says_how_to_use_the_weights(make_recipe: Callable[..., Recipe]) 
     assert 'read_subject("tiny")' in card
     assert "python jobs/sample.py checkpoint=tiny out=drawn" in card
     assert "6,789 parameters" in card
+    assert "`flow.weights=tiny` and `autoencoder.weights=tiny`" in card
+
+
+def test_weights_that_were_taken_over_say_from_where(make_recipe: Callable[..., Recipe]) -> None:
+    card = model_card(replace(release(make_recipe()), origin="ml_tarflow", images_seen=0))
+    assert "| images seen | 0 since they were taken over from ml_tarflow |" in card

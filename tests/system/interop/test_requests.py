@@ -64,6 +64,7 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
 def test_a_tarflow_comes_in_is_drawn_from_and_goes_out(tmp_path: Path, tarflow: str) -> None:
     out, said = taken(tmp_path, source=tarflow, channels=3, noise=0.05)
     assert "16 tokens of 12" in said[0]
+    assert said[1] == f"start a run: flow.weights={out}"
     sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2, threads=1))
     assert (tmp_path / "drawn" / "samples.png").exists()
     back = str(tmp_path / "back.pth")
@@ -109,6 +110,7 @@ def test_an_autoencoder_comes_in_alone(tmp_path: Path, run: str) -> None:
     assert export_weights(Export(format="autoencoder_kl", checkpoint=run, out=kl)) == [kl]
     out, said = taken(tmp_path, format="autoencoder_kl", source=kl, size=16)
     assert "images of 16 x 16 x 1" in said[0]
+    assert said[1] == f"start a run: autoencoder.weights={out}"
     assert not read_subject(out).has_flow
 
 
