@@ -16,6 +16,7 @@ from system.foundation.settings.autoencoder import LearnedPosterior
 from system.interop.adoption import Adopted
 from system.interop.adoption import write_checkpoint
 from system.interop.autoencoder_kl import save_autoencoder_kl
+from system.interop.hub import write_hub
 from system.objectives.joint import JointModel
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
@@ -196,3 +197,17 @@ def test_a_start_that_is_absent_or_damaged_is_named_by_its_key(recipe, flow_star
     (Path(url) / "averaged.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"flow\.weights: .* cannot be used"):
         check_warm_start(with_flow(recipe, weights=url))
+
+
+def test_released_weights_start_both_parts(recipe, flow_start, tmp_path: Path) -> None:
+    first = with_flow(recipe)
+    released = str(tmp_path / "released")
+    write_hub(flow_start(first), released)
+    parts = {"weights": released}
+    made = with_flow(recipe, **parts).model_copy(
+        update={"autoencoder": first.autoencoder.model_copy(update=parts)}
+    )
+    check_warm_start(made)
+    _, weights, _ = read_averaged(released)
+    found = build_model(made).state_dict()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
