@@ -46,11 +46,14 @@ def test_relative_places_inside_a_submitted_copy(recipe, folder, root, refused):
         preflight.check_places(recipe, Path(folder))
 
 
-@pytest.mark.parametrize("key", ["autoencoder.weights", "objective.perceptual.trunk"])
+@pytest.mark.parametrize(
+    "key", ["autoencoder.weights", "flow.weights", "objective.perceptual.trunk"]
+)
 def test_relative_weights_inside_a_submitted_copy(recipe, key):
     folder = Path("/tmp/ray/runtime_resources/working_dir_files/_ray_pkg_1")
-    if key == "autoencoder.weights":
-        recipe = changed(recipe, "autoencoder", weights="runs/first")
+    section, _, name = key.partition(".")
+    if name == "weights":
+        recipe = changed(recipe, section, weights="runs/first")
     else:
         recipe = changed(recipe, "objective", perceptual=Lpips(trunk="vgg.pth"))
     preflight.check_places(recipe, Path("/home/me/tree"))
