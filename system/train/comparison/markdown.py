@@ -31,9 +31,9 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def footer(request: Comparison, runs: Sequence[Finished], command: str) -> str:
-    """The command, the seeds, and what the runs took."""
-    one = {run.folder: run for run in runs}
-    seconds = [run.seconds for run in one.values()]
+    """The command, the seeds, and what the runs took, those that others start from included."""
+    whole = [*runs, *(run.before for run in runs if run.before is not None)]
+    seconds = list({run.folder: run.seconds for run in whole}.values())
     recipe = runs[0].recipe
     spreads = "mean ± standard deviation over seeds" if len(request.seeds) > 1 else "one seed"
     return "\n".join(
@@ -42,7 +42,7 @@ def footer(request: Comparison, runs: Sequence[Finished], command: str) -> str:
             "",
             f"Seeds {', '.join(map(str, request.seeds))} ({spreads}); {recipe.run.total_images} "
             f"images a run in batches of {recipe.run.global_batch}. "
-            f"{len(one)} runs, {min(seconds):.0f} to {max(seconds):.0f} s each "
+            f"{len(seconds)} runs, {min(seconds):.0f} to {max(seconds):.0f} s each "
             f"(mean {statistics.fmean(seconds):.0f} s, {sum(seconds) / 60:.0f} min in all), one "
             "core each.",
         )

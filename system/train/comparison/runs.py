@@ -25,6 +25,7 @@ class Finished:
     recipe: Recipe
     seconds: float  # wall time of its last attempt, its evaluation included
     values: dict[str, float]  # of its last evaluation
+    before: "Finished | None" = None  # the run that its autoencoder is from
 
 
 def finished_run(arm: Arm, seed: int, request: Comparison) -> Finished:
@@ -33,7 +34,7 @@ def finished_run(arm: Arm, seed: int, request: Comparison) -> Finished:
     Latents of a pretrained autoencoder are scaled to unit variance, as in latent diffusion: no
     prior pulls them to a scale of the flow's liking. Raises what `train_alone` raises.
     """
-    overrides = []
+    overrides, before = [], None
     if arm.pretrained is not None:
         before = finished_run(arm.pretrained, seed, request)
         overrides.append(f"autoencoder.weights={before.folder}")
@@ -47,7 +48,7 @@ def finished_run(arm: Arm, seed: int, request: Comparison) -> Finished:
     last, evaluation = _last(folder, "run_finished"), _last(folder, "evaluation")
     assert last is not None, "train_alone has returned"
     assert evaluation is not None, "the run's last checkpoint is evaluated"
-    return Finished(folder, recipe, last["seconds"], evaluation["values"])
+    return Finished(folder, recipe, last["seconds"], evaluation["values"], before)
 
 
 def latent_std(folder: str) -> float:

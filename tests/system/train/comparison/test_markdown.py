@@ -20,10 +20,13 @@ def test_seeds_give_mean_and_standard_deviation_and_one_seed_its_value() -> None
     assert spread([0.5]) == "0.500"
 
 
-def test_the_footer_counts_every_run_once(joint_run: Finished, frozen_run: Finished) -> None:
+def test_the_footer_counts_every_run_once_and_what_it_started_from(
+    joint_run: Finished, frozen_run: Finished
+) -> None:
     text = footer(Comparison(seeds=(3,)), [joint_run, frozen_run, joint_run], "the command")
     assert text.startswith("Command: `the command`")
     assert "Seeds 3 (one seed); 64 images a run in batches of 32." in text
-    mean = (joint_run.seconds + frozen_run.seconds) / 2
-    assert "2 runs" in text
+    assert frozen_run.before is not None
+    mean = (joint_run.seconds + frozen_run.seconds + frozen_run.before.seconds) / 3
+    assert "3 runs" in text
     assert f"mean {mean:.0f} s" in text

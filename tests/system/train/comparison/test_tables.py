@@ -3,14 +3,20 @@ from pathlib import Path
 
 import pytest
 
+from system.alignment.training import TeacherTraining
+from system.alignment.training import train_teacher
 from system.foundation.errors import BadInput
 from system.telemetry.ledger import Ledger
+from system.telemetry.ledger import read_ledger
 from system.train.comparison import tables
+from system.train.comparison.arms import alignment_arms
 from system.train.comparison.arms import spread_arms
 from system.train.comparison.markdown import spread
 from system.train.comparison.measured import latents_of
 from system.train.comparison.request import Comparison
 from system.train.comparison.runs import Finished
+from system.train.comparison.runs import finished_run
+from system.train.comparison.tables import ALIGNED
 from system.train.comparison.tables import QUALITY
 from system.train.comparison.tables import command_of
 from system.train.comparison.tables import compare
@@ -43,7 +49,7 @@ def test_table_a_has_mean_and_deviation_over_seeds_of_every_arm(tmp_path: Path) 
     assert len(rows) == 2 + 20
     assert rows["end to end, spread 0.5"] == ["2.000 ± 1.414"] * len(QUALITY)
     assert "16.97" in text  # the paper's, beside ours
-    assert "40 runs, 30 to 30 s each" in text
+    assert "52 runs, 30 to 30 s each" in text
 
 
 def test_table_a_holds_what_its_runs_measured_and_is_written(
@@ -107,6 +113,27 @@ def test_tables_d_and_e_hold_what_the_latents_of_their_runs_gave(
     rfid, psnr = values["evaluation/rfid_noise_050"], values["evaluation/psnr_noise_050_db"]
     assert e["end to end, spread 0.5"][2] == f"{rfid:.3f} / {psnr:.3f}"
     assert list(e["latents of"]) == [f"noise {level:g}" for level in (0, 0.25, 0.5, 0.75, 1)]
+
+
+def test_table_b_aligns_with_the_teacher_and_holds_what_its_runs_measured(
+    frozen_run: Finished, request_of: Comparison, tmp_path: Path
+) -> None:
+    training = TeacherTraining(
+        shards=request_of.shards_url,
+        out=str(tmp_path / "teacher.safetensors"),
+        width=16,
+        depth=1,
+        epochs=1,
+    )
+    changes = {"teacher": train_teacher(training).overlay, "arms": ("frozen-0.5", "reverse-late")}
+    request = request_of.model_copy(update={"table": "b", **changes})
+    rows = rows_of(compare(request))
+    assert rows["none"] == [spread([frozen_run.values[name]]) for name in ALIGNED]
+    run = finished_run(alignment_arms(request.teacher)[-2], 3, request)
+    title = "reverse, straight through, late block (noise side)"
+    assert rows[title] == [spread([run.values[name]]) for name in ALIGNED]
+    [report] = [one["values"] for one in read_ledger(run.folder) if one["kind"] == "report"]
+    assert -1 <= report["alignment/cosine"] <= 1
 
 
 def test_table_b_asks_for_a_teacher() -> None:
