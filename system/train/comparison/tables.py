@@ -1,6 +1,7 @@
 """The tables themselves: train or measure what is missing, and set ours beside the paper's."""
 
 import math
+import statistics
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from system.train.comparison.arms import spread_arms
 from system.train.comparison.markdown import Table
 from system.train.comparison.markdown import footer
 from system.train.comparison.markdown import spread
+from system.train.comparison.measured import DRAWN
 from system.train.comparison.measured import Values
 from system.train.comparison.measured import drawn_by
 from system.train.comparison.measured import latents_of
@@ -56,6 +58,7 @@ STATISTICS = {
 }
 WHITE_SAMPLES = 256
 GUIDED_SPREAD = "0.5"
+NO_GUIDANCE = "none"
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 BLOCKS = {"deep": "deep block", "all": "all blocks"}
 FORMULAS = {
@@ -106,14 +109,17 @@ def alignments(request: Comparison) -> Filled:
 
 
 def guidance_formulas(request: Comparison) -> Filled:
-    """Table (c): one trained run per seed, drawn from by every formula; only sampling differs."""
+    """Table (c): one trained run per seed, drawn from by every formula; only sampling differs.
+
+    Cells are gFID (and its change against no guidance, seed by seed) / accuracy of drawn images.
+    """
     (arm,) = chosen((spread_arm("joint", GUIDED_SPREAD),), request.arms)
     runs = [finished_run(arm, seed, request) for seed in request.seeds]
     ways = samplers()
     drawn = [drawn_by(run, ways) for run in runs]
     head = ("formula and blocks", *(f"weight {weight:g}" for weight in WEIGHTS))
-    none = _drawn_cell(drawn, "none")
-    rows = [("none", *(none if weight == WEIGHTS[0] else "" for weight in WEIGHTS))]
+    none = _drawn_cell(drawn, NO_GUIDANCE)
+    rows = [(NO_GUIDANCE, *(none if weight == WEIGHTS[0] else "" for weight in WEIGHTS))]
     for title, blocks in product(FORMULAS, BLOCKS):
         names = [way_name(title, blocks, weight) for weight in WEIGHTS]
         rows.append((f"{title}, {BLOCKS[blocks]}", *(_drawn_cell(drawn, name) for name in names)))
@@ -162,7 +168,7 @@ def _white_noise(run: Finished) -> tuple[str, ...]:
 
 def samplers() -> dict[str, Sampler]:
     """Every way to draw of table (c), by name."""
-    ways = {"none": Sampler(guidance=0)}
+    ways = {NO_GUIDANCE: Sampler(guidance=0)}
     for (title, keys), blocks, weight in product(FORMULAS.items(), BLOCKS, WEIGHTS):
         fields = {"guidance": weight, "guidance_blocks": blocks, **keys}
         ways[way_name(title, blocks, weight)] = Sampler.model_validate(fields)
@@ -175,14 +181,19 @@ def way_name(title: str, blocks: str, weight: float) -> str:
 
 
 def _drawn_cell(drawn: Sequence[Mapping[str, Values]], name: str) -> str:
-    """gFID / accuracy over seeds; how many seeds' images were not finite, if any were not."""
+    """gFID (its change against no guidance, seed by seed) / accuracy; or whose are not finite."""
     values = [one[name] for one in drawn]
     broken = sum(math.isnan(one["evaluation/gfid"]) for one in values)
     if broken:
         return f"not finite ({broken} of {len(values)})"
-    gfid = spread([one["evaluation/gfid"] for one in values], 2)
-    hits = spread([one["evaluation/conditional_accuracy"] for one in values], 2)
-    return f"{gfid} / {hits}"
+    gfid, hits = ([one[key] for one in values] for key in DRAWN[::2])
+    if name == NO_GUIDANCE:
+        return f"{spread(gfid, 2)} / {spread(hits, 2)}"
+    none = [one[NO_GUIDANCE]["evaluation/gfid"] for one in drawn]
+    change = [after - before for after, before in zip(gfid, none, strict=True)]
+    sign = "+" if statistics.fmean(change) > 0 else ""
+    mean, accuracy = statistics.fmean(gfid), statistics.fmean(hits)
+    return f"{mean:.2f} ({sign}{spread(change, 2)}) / {accuracy:.2f}"
 
 
 def _qualities(

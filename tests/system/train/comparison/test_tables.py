@@ -87,7 +87,8 @@ def test_table_c_sets_formulas_beside_each_other_and_names_what_is_not_finite(
     place.unlink()
     assert len(rows) == 2 + 1 + 2 * 5
     assert rows["none"][0] == "0.00 / 0.50"
-    assert rows["starflow, deep block"] == [f"{number}.00 / 0.50" for number in range(1, 6)]
+    changed = [f"{number}.00 (+{number}.00) / 0.50" for number in range(1, 6)]
+    assert rows["starflow, deep block"] == changed
     assert rows["linear, scale and shift, all blocks"][-1] == "not finite (1 of 1)"
 
 
