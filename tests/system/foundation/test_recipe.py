@@ -94,6 +94,7 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
         (aligned(encoder_weight=1.5, strategy="detach"), "encoder_weight needs strategy forward"),
         (aligned(encoder_weight=1.5, strategy="forward", weight=0), "a weight above 0"),
         (on_route("autoencoder_only", aligned()), "trains no flow whose features could be aligned"),
+        (on_route("decoder_only", aligned()), "trains no flow whose features could be aligned"),
         (
             on_route("frozen", aligned(encoder_weight=1.5, strategy="forward")),
             "objective.alignment.encoder_weight 1.5 is for an encoder that objective.route "

@@ -7,19 +7,29 @@ from typing import Any
 import pytest
 import torch
 
-from system.foundation.settings.autoencoder import LearnedPosterior
+from system.alignment import strategies
+from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Likelihood
 from system.foundation.settings.objective import Objective
 from system.foundation.settings.objective import Reconstruction
+from system.foundation.settings.objective import Teacher
 from system.objectives import routes
 from system.objectives.joint import JointModel
-from system.objectives.joint import LossTerms
 from system.objectives.routes import ROUTES
+from tests.reference.gradient_routes import PAGE
+from tests.reference.gradient_routes import STRATEGIES
+from tests.reference.gradient_routes import against_any_tokens
+from tests.reference.gradient_routes import align
+from tests.reference.gradient_routes import is_reached
+from tests.reference.gradient_routes import joint_model
+from tests.reference.gradient_routes import page
+from tests.reference.gradient_routes import reached
+from tests.reference.gradient_routes import run
+from tests.reference.gradient_routes import tiny_flow
 
 Make = Callable[..., Any]
 
-LOSSES = ("reconstruction", "nll", "entropy")
-PARTS = ("encoder", "decoder", "flow")
+LOSSES = ("reconstruction", "nll", "entropy", "penalty")
 
 # loss -> the parts it must reach; all others must receive nothing at all. The entropy of a learned
 # posterior belongs to the evidence bound, so it goes where the likelihood goes in the encoder.
@@ -28,60 +38,64 @@ EXPECTED = {
         "reconstruction": {"encoder", "decoder"},
         "nll": {"encoder", "flow"},
         "entropy": {"encoder"},
+        "penalty": {"encoder", "flow"},
     },
-    "detached": {"reconstruction": {"encoder", "decoder"}, "nll": {"flow"}, "entropy": set()},
-    "frozen_encoder": {"reconstruction": {"decoder"}, "nll": {"flow"}, "entropy": set()},
-    "frozen": {"reconstruction": set(), "nll": {"flow"}, "entropy": set()},
+    "detached": {
+        "reconstruction": {"encoder", "decoder"},
+        "nll": {"flow"},
+        "entropy": set(),
+        "penalty": {"flow"},
+    },
+    "frozen_encoder": {
+        "reconstruction": {"decoder"},
+        "nll": {"flow"},
+        "entropy": set(),
+        "penalty": {"flow"},
+    },
+    "frozen": {"reconstruction": set(), "nll": {"flow"}, "entropy": set(), "penalty": {"flow"}},
     "autoencoder_only": {
         "reconstruction": {"encoder", "decoder"},
         "nll": {"encoder"},
         "entropy": {"encoder"},
+        "penalty": set(),
     },
-    "decoder_only": {"reconstruction": {"decoder"}, "nll": set(), "entropy": set()},
+    "decoder_only": {
+        "reconstruction": {"decoder"},
+        "nll": set(),
+        "entropy": set(),
+        "penalty": set(),
+    },
 }
 
 
-def reached(model: JointModel, terms: LossTerms, loss: str) -> set[str]:
-    """The parts with a gradient that is not zero."""
-    value = getattr(terms, loss)
-    model.zero_grad(set_to_none=True)
-    if value.requires_grad:
-        value.backward(retain_graph=True)
-    parts = {
-        "encoder": model.autoencoder.encoder,
-        "decoder": model.autoencoder.decoder,
-        "flow": model.flow,
-    }
-    return {
-        name
-        for name, part in parts.items()
-        if any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
-    }
+# The forward strategy reaches the encoder where it is asked to; a place in block 1 of three.
+TRAINING_FLOWS = [route for route in ROUTES if "flow" in ROUTES[route].trained]
+BLOCKS = {
+    "forward": {0, 1},
+    "detach": {1},
+    "reverse, paper": {1},
+    "reverse, straight_through": {1, 2},
+    "reverse, exact": {1, 2},
+}
 
 
 @pytest.fixture
-def model_on(make_recipe: Make, stir: Make) -> Callable[[str], JointModel]:
+def model_on() -> Callable[..., JointModel]:
     """A model with a learned posterior on a route, the same weights on each."""
-
-    def make(route: str) -> JointModel:
-        torch.manual_seed(0)
-        shape = make_recipe().autoencoder.model_copy(
-            update={"posterior": LearnedPosterior(), "weights": "somewhere"}
-        )
-        objective = Objective(route=route)
-        return stir(JointModel(make_recipe(autoencoder=shape, objective=objective)))
-
-    return make
+    return joint_model
 
 
-def run(model: JointModel) -> LossTerms:
-    generator = torch.Generator().manual_seed(0)
-    return model(
-        torch.randn(4, 1, 8, 8, generator=generator),
-        torch.arange(4),
-        torch.randn(4, 3, 4, 4, generator=generator),
-        torch.tensor([False, True, False, False]),
-    ).terms
+def alignment(strategy: str, encoder_weight: float = 0.0) -> FeatureAlignment:
+    name, reverse = STRATEGIES[strategy]
+    return FeatureAlignment(
+        teacher=Teacher(width=5),
+        weight=0.5,
+        encoder_weight=encoder_weight,
+        strategy=name,
+        reverse=reverse,
+        places=((1, 1),),
+        head_width=8,
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -90,7 +104,63 @@ def test_each_loss_reaches_just_the_parts_of_its_route(
     route: str, loss: str, model_on: Make
 ) -> None:
     model = model_on(route)
-    assert reached(model, run(model), loss) == EXPECTED[route][loss]
+    assert reached(model, getattr(run(model).terms, loss)) == EXPECTED[route][loss]
+
+
+@pytest.mark.parametrize("route", TRAINING_FLOWS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_alignment_reaches_its_heads_and_the_blocks_of_its_strategy_on_every_route(
+    route: str, strategy: str, model_on: Make
+) -> None:
+    model = model_on(route, alignment(strategy))
+    assert reached(model, against_any_tokens(run(model))) == {"flow", "heads"}
+    blocks = {index for index, block in enumerate(model.flow.blocks) if is_reached(block)}
+    assert blocks == BLOCKS[strategy]
+
+
+@pytest.mark.parametrize("route", ["joint", "detached"])
+@pytest.mark.parametrize("encoder_weight", [0.5, 1.5])
+def test_alignment_reaches_the_encoder_where_it_is_asked_to_and_never_the_decoder(
+    route: str, encoder_weight: float, model_on: Make
+) -> None:
+    model = model_on(route, alignment("forward", encoder_weight))
+    assert reached(model, against_any_tokens(run(model))) == {"encoder", "flow", "heads"}
+
+
+@pytest.mark.parametrize("route", TRAINING_FLOWS)
+def test_alignment_changes_no_other_route(route: str, model_on: Make) -> None:
+    weights = 1.5 if "encoder" in ROUTES[route].trained else 0.0
+    model = model_on(route, alignment("forward", weights))
+    terms = run(model).terms
+    for loss in LOSSES:
+        assert reached(model, getattr(terms, loss)) == EXPECTED[route][loss]
+
+
+def test_the_committed_page_is_what_is_measured() -> None:
+    assert PAGE.read_text("utf-8") == page(), (
+        "docs/results/gradient_routes.md differs from what the gradients say; if that is meant, "
+        "write it anew: python -m tests.reference.gradient_routes"
+    )
+
+
+def test_the_printed_table_of_strategies_says_the_same() -> None:
+    """The table in the docstring of `strategies`: data side, the block itself, noise side."""
+    printed = {}
+    for line in (strategies.__doc__ or "").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name = cells[0].replace("`", "")
+        if name in STRATEGIES:
+            printed[name] = cells[1:]
+    assert printed.keys() == STRATEGIES.keys()
+    for strategy, (data_side, block, noise_side, encoder) in printed.items():
+        flow = tiny_flow("simflow", 0.1)
+        align(flow, ((1, 1),), strategy)
+        whole, some = is_reached(flow.blocks[1].affine_out), is_reached(flow.blocks[1])
+        assert (data_side == "all") == is_reached(flow.blocks[0])
+        assert (block == "all") == whole
+        assert (block == "up to layer") == (some and not whole)
+        assert (noise_side == "all") == is_reached(flow.blocks[2])
+        assert (encoder == "encoder_weight") == (strategy == "forward")
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -131,11 +201,12 @@ def test_one_optimiser_step_moves_encoder_decoder_and_flow_by_their_own_routes(
             likelihood=Likelihood(weight=weights[1]),
         )
         torch.manual_seed(0)
-        model = stir(JointModel(make_recipe(objective=objective)))
+        model = stir(JointModel(make_recipe(objective=objective)).double())
         before = {name: value.clone() for name, value in model.state_dict().items()}
         # No momentum and no decay: a weight moves if and only if its gradient is not zero.
         optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
-        run(model).total(objective).backward()
+        terms = run(model).terms
+        terms.total(objective).backward()
         optimiser.step()
         moved = {
             name.removeprefix("autoencoder.").split(".")[0]
@@ -148,7 +219,7 @@ def test_one_optimiser_step_moves_encoder_decoder_and_flow_by_their_own_routes(
 def test_a_stop_gradient_changes_no_value(model_on: Make) -> None:
     values = {}
     for route in ("joint", "detached", "frozen_encoder", "frozen"):
-        terms = run(model_on(route))
+        terms = run(model_on(route)).terms
         values[route] = replace(terms, nll=terms.nll.detach())
     for loss in LOSSES:
         seen = {getattr(terms, loss).item() for terms in values.values()}
