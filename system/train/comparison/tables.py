@@ -41,6 +41,7 @@ QUALITY = {
     "evaluation/rfid": "rFID",
     "evaluation/psnr_db": "PSNR (dB)",
 }
+RELATIVE = "total variation over standard deviation"
 ALIGNED = {
     "evaluation/gfid_unguided": "gFID, no guidance",
     "evaluation/sfid_unguided": "sFID, no guidance",
@@ -53,6 +54,7 @@ STATISTICS = {
     "evaluation/spectral_entropy": "spectral entropy",
     "evaluation/high_frequency_ratio": "high-frequency ratio",
     "evaluation/total_variation": "total variation",
+    RELATIVE: RELATIVE,
     "evaluation/autocorrelation": "autocorrelation",
     "evaluation/latent_std": "standard deviation",
 }
@@ -147,7 +149,7 @@ def _latents(
     runs, rows = [], []
     for arm in chosen(latent_arms(), request.arms):
         found = [finished_run(arm, seed, request) for seed in request.seeds]
-        values = [latents_of(run) for run in found]
+        values = [_with_relative(latents_of(run)) for run in found]
         cells = (
             " / ".join(spread([one[name] for one in values]) for name in names)
             for names in columns.values()
@@ -162,8 +164,17 @@ def _white_noise(run: Finished) -> tuple[str, ...]:
     recipe = run.recipe
     shape = (recipe.latent_channels, recipe.latent_size, recipe.latent_size)
     noise = streams.normal(0, "comparison/white", range(WHITE_SAMPLES), shape)
-    of_each = (spread([statistic(noise).mean().item()]) for statistic in MEASURED.values())
-    return ("white noise of the same shape", *of_each, f"{1:.3f}")
+    values = {
+        f"evaluation/{name}": statistic(noise).mean().item() for name, statistic in MEASURED.items()
+    }
+    values = _with_relative(values | {"evaluation/latent_std": noise.std().item()})
+    return ("white noise of the same shape", *(spread([values[name]]) for name in STATISTICS))
+
+
+def _with_relative(values: Values) -> Values:
+    """The values, and the total variation that latents of unit spread would have."""
+    relative = values["evaluation/total_variation"] / values["evaluation/latent_std"]
+    return values | {RELATIVE: relative}
 
 
 def samplers() -> dict[str, Sampler]:
