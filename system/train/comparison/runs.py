@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from system.evaluation.evaluator import evaluate
 from system.evaluation.subject import find_checkpoint
+from system.evaluation.subject import read_recipe
 from system.foundation import storage
+from system.foundation.config import flatten
+from system.foundation.config import recipe_digest
 from system.foundation.config import resolve
+from system.foundation.errors import BadInput
 from system.foundation.recipe import Recipe
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
@@ -43,6 +47,7 @@ def finished_run(arm: Arm, seed: int, request: Comparison) -> Finished:
     folder = storage.join(recipe.run.root, recipe.run.name)
     if _last(folder, "run_finished") is None:
         train_alone(recipe)
+    _check_recipe(folder, recipe)
     if _last(folder, "evaluation") is None:  # an attempt before this one fell between the two
         _evaluate(folder, recipe)
     last, evaluation = _last(folder, "run_finished"), _last(folder, "evaluation")
@@ -76,6 +81,23 @@ def recipe_of(arm: Arm, seed: int, request: Comparison, overrides: list[str]) ->
             *overrides,
         ],
     ).recipe
+
+
+def _check_recipe(folder: str, recipe: Recipe) -> None:
+    """Raises BadInput where the run in `folder` was trained by a recipe that matters otherwise."""
+    found = read_recipe(find_checkpoint(folder))
+    if recipe_digest(found) == recipe_digest(recipe):
+        return
+    there, here = flatten(found), flatten(recipe)
+    differs = [
+        f"{key}={there.get(key)} (expected {value})"
+        for key, value in here.items()
+        if there.get(key) != value
+    ]
+    raise BadInput(
+        f"{folder}: found a finished run of another recipe, by {', '.join(differs)}. Give another "
+        "root, or the total_images and data of that run"
+    )
 
 
 def _last(folder: str, kind: str) -> Event | None:

@@ -5,6 +5,7 @@ import pytest
 
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
+from system.foundation.errors import BadInput
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.comparison.arms import autoencoder_arm
@@ -46,6 +47,16 @@ def test_a_frozen_flow_starts_from_the_autoencoder_of_its_spread_scaled_to_unit_
     [own] = [one["values"] for one in read_ledger(frozen_run.folder) if one["kind"] == "report"]
     total = math.hypot(own["latent/mean_std"], own["latent/posterior_std"])
     assert total == pytest.approx(1, abs=0.1)  # the batches are others
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_this_one(
+    joint_run: Finished, request_of: Comparison
+) -> None:
+    longer = request_of.model_copy(update={"total_images": 128})
+    with pytest.raises(BadInput, match=r"run\.total_images=64 \(expected 128\).*another root"):
+        finished_run(spread_arm("joint", "0.5"), 3, longer)
+    elsewhere = request_of.model_copy(update={"shards": "moved/elsewhere"})
+    assert finished_run(spread_arm("joint", "0.5"), 3, elsewhere).values == joint_run.values
 
 
 def test_a_run_that_fell_before_its_evaluation_is_evaluated_afterwards(

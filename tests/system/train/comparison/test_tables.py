@@ -1,11 +1,15 @@
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from system.alignment.training import TeacherTraining
 from system.alignment.training import train_teacher
+from system.engine.checkpoints import name_of
+from system.engine.checkpoints import upload
 from system.foundation.errors import BadInput
+from system.foundation.recipe import Recipe
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.comparison import tables
@@ -16,6 +20,7 @@ from system.train.comparison.measured import latents_of
 from system.train.comparison.request import Comparison
 from system.train.comparison.runs import Finished
 from system.train.comparison.runs import finished_run
+from system.train.comparison.runs import recipe_of
 from system.train.comparison.tables import ALIGNED
 from system.train.comparison.tables import QUALITY
 from system.train.comparison.tables import command_of
@@ -30,21 +35,33 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-def invent(root: Path, name: str, seed: int, values: dict[str, float]) -> None:
-    with Ledger(str(root / f"{name}-{seed}"), "worker-0", run=name, attempt=1) as ledger:
+def invent(root: Path, recipe: Recipe, values: dict[str, float]) -> None:
+    """A finished run with these numbers, which nobody trained."""
+    folder = root / recipe.run.name
+    with Ledger(str(folder), "worker-0", run=recipe.run.name, attempt=1) as ledger:
         report = {"latent/mean_std": 3.0, "latent/posterior_std": 4.0}
         ledger.write("report", images_seen=1, values=report)
         ledger.write("evaluation", images_seen=1, values=values)
         ledger.write("run_finished", images_seen=1, seconds=30.0)
+    local = root / "local"
+    local.mkdir(exist_ok=True)
+    state = {"images_seen": 1, "recipe": recipe.model_dump(mode="json")}
+    (local / "state.json").write_text(json.dumps(state))
+    upload(local, str(folder / "checkpoints" / name_of(1, 1)), 0, 1)
 
 
 def test_table_a_has_mean_and_deviation_over_seeds_of_every_arm(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        for arm in spread_arms():
-            invent(tmp_path, arm.name, seed, dict.fromkeys(QUALITY, 1.0 + 2 * seed))
-            if arm.pretrained:
-                invent(tmp_path, arm.pretrained.name, seed, {})
-    text = compare(Comparison(root=str(tmp_path), seeds=(0, 1)))
+    request = Comparison(root=str(tmp_path), seeds=(0, 1))
+    for seed, arm in product(request.seeds, spread_arms()):
+        overrides = []
+        if arm.pretrained:
+            recipe = recipe_of(arm.pretrained, seed, request, [])
+            invent(tmp_path, recipe, {})
+            weights = f"autoencoder.weights={tmp_path / recipe.run.name}"
+            overrides = [weights, "autoencoder.latent_scale=0.2"]
+        values = dict.fromkeys(QUALITY, 1.0 + 2 * seed)
+        invent(tmp_path, recipe_of(arm, seed, request, overrides), values)
+    text = compare(request)
     rows = rows_of(text)
     assert len(rows) == 2 + 20
     assert rows["end to end, spread 0.5"] == ["2.000 ± 1.414"] * len(QUALITY)
