@@ -50,6 +50,11 @@ ALIGNED = {
     "evaluation/gradient_accuracy": "one-gradient accuracy",
     "evaluation/bayes_accuracy": "Bayes accuracy",
 }
+CHANGES = {
+    "evaluation/gfid_unguided": "change of gFID, no guidance",
+    "evaluation/gfid": "change of gFID, guided",
+    "evaluation/gradient_accuracy": "change of one-gradient accuracy",
+}
 STATISTICS = {
     "evaluation/spectral_entropy": "spectral entropy",
     "evaluation/high_frequency_ratio": "high-frequency ratio",
@@ -100,14 +105,17 @@ def spreads_and_routes(request: Comparison) -> Filled:
 
 
 def alignments(request: Comparison) -> Filled:
-    """Table (b). Raises BadInput without a teacher."""
+    """Table (b), with changes against its first row. Raises BadInput without a teacher."""
     if request.teacher is None:
         raise BadInput(
             "table=b without teacher; expected teacher=FILE.yaml, the overlay that "
             "`python jobs/train_teacher.py` wrote beside the weights, for the same data"
         )
     arms = chosen(alignment_arms(request.teacher), request.arms)
-    return _qualities("strategy and place", arms, ALIGNED, published.ALIGNMENT, request)
+    table, beside, runs = _qualities(
+        "strategy and place", arms, ALIGNED, published.ALIGNMENT, request
+    )
+    return _with_changes(table, runs, len(request.seeds)), beside, runs
 
 
 def guidance_formulas(request: Comparison) -> Filled:
@@ -217,6 +225,23 @@ def _qualities(
         rows.append((arm.title, *(spread([run.values[name] for run in found]) for name in columns)))
         runs += found
     return Table((corner, *columns.values()), tuple(rows)), beside, runs
+
+
+def _with_changes(table: Table, runs: Sequence[Finished], seeds: int) -> Table:
+    """The table with the changes of some numbers against its first row, seed by seed.
+
+    Runs of one seed start from the same weights and see the same images, so much of what differs
+    between seeds is not in these.
+    """
+    columns = [[run.values for run in runs[place::seeds]] for place in range(seeds)]
+    rows = []
+    for number, row in enumerate(table.rows):
+        changes = (
+            spread([column[number][name] - column[0][name] for column in columns])
+            for name in CHANGES
+        )
+        rows.append((*row, *changes))
+    return Table((*table.head, *CHANGES.values()), tuple(rows))
 
 
 def _word(value: object) -> str:

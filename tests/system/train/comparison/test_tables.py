@@ -13,6 +13,7 @@ from system.foundation.recipe import Recipe
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.comparison import tables
+from system.train.comparison.arms import Arm
 from system.train.comparison.arms import alignment_arms
 from system.train.comparison.arms import spread_arms
 from system.train.comparison.markdown import spread
@@ -22,6 +23,7 @@ from system.train.comparison.runs import Finished
 from system.train.comparison.runs import finished_run
 from system.train.comparison.runs import recipe_of
 from system.train.comparison.tables import ALIGNED
+from system.train.comparison.tables import CHANGES
 from system.train.comparison.tables import QUALITY
 from system.train.comparison.tables import command_of
 from system.train.comparison.tables import compare
@@ -50,17 +52,21 @@ def invent(root: Path, recipe: Recipe, values: dict[str, float]) -> None:
     upload(local, str(folder / "checkpoints" / name_of(1, 1)), 0, 1)
 
 
+def invent_arm(request: Comparison, arm: Arm, seed: int, values: dict[str, float]) -> None:
+    """A finished run of an arm, and what it would have started from."""
+    overrides, root = [], Path(request.root)
+    if arm.pretrained:
+        recipe = recipe_of(arm.pretrained, seed, request, [])
+        invent(root, recipe, {})
+        weights = f"autoencoder.weights={root / recipe.run.name}"
+        overrides = [weights, "autoencoder.latent_scale=0.2"]
+    invent(root, recipe_of(arm, seed, request, overrides), values)
+
+
 def test_table_a_has_mean_and_deviation_over_seeds_of_every_arm(tmp_path: Path) -> None:
     request = Comparison(root=str(tmp_path), seeds=(0, 1))
     for seed, arm in product(request.seeds, spread_arms()):
-        overrides = []
-        if arm.pretrained:
-            recipe = recipe_of(arm.pretrained, seed, request, [])
-            invent(tmp_path, recipe, {})
-            weights = f"autoencoder.weights={tmp_path / recipe.run.name}"
-            overrides = [weights, "autoencoder.latent_scale=0.2"]
-        values = dict.fromkeys(QUALITY, 1.0 + 2 * seed)
-        invent(tmp_path, recipe_of(arm, seed, request, overrides), values)
+        invent_arm(request, arm, seed, dict.fromkeys(QUALITY, 1.0 + 2 * seed))
     text = compare(request)
     rows = rows_of(text)
     assert len(rows) == 2 + 20
@@ -148,12 +154,33 @@ def test_table_b_aligns_with_the_teacher_and_holds_what_its_runs_measured(
     changes = {"teacher": train_teacher(training).overlay, "arms": ("frozen-0.5", "reverse-late")}
     request = request_of.model_copy(update={"table": "b", **changes})
     rows = rows_of(compare(request))
-    assert rows["none"] == [spread([frozen_run.values[name]]) for name in ALIGNED]
+    assert rows["none"] == [
+        *(spread([frozen_run.values[name]]) for name in ALIGNED),
+        *(["0.000"] * len(CHANGES)),
+    ]
     run = finished_run(alignment_arms(request.teacher)[-2], 3, request)
     title = "reverse, straight through, late block (noise side)"
-    assert rows[title] == [spread([run.values[name]]) for name in ALIGNED]
+    assert rows[title] == [
+        *(spread([run.values[name]]) for name in ALIGNED),
+        *(spread([run.values[name] - frozen_run.values[name]]) for name in CHANGES),
+    ]
     [report] = [one["values"] for one in read_ledger(run.folder) if one["kind"] == "report"]
     assert -1 <= report["alignment/cosine"] <= 1
+
+
+def test_changes_of_table_b_are_taken_seed_by_seed(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.yaml"
+    teacher.write_text("objective: {alignment: {teacher: {weights: there, width: 8}}}")
+    root = str(tmp_path / "runs")
+    request = Comparison(table="b", root=root, seeds=(0, 1), teacher=str(teacher))
+    none, first, *_ = alignment_arms(request.teacher)
+    for arm, share in ((none, 1.0), (first, 0.9)):
+        for seed, value in ((0, 10.0), (1, 20.0)):
+            invent_arm(request, arm, seed, dict.fromkeys(ALIGNED, share * value))
+    arms = {"arms": (none.name, first.name)}
+    rows = rows_of(compare(request.model_copy(update=arms)))
+    assert rows[none.title][-len(CHANGES) :] == ["0.000 ± 0.000"] * len(CHANGES)
+    assert rows[first.title][-len(CHANGES) :] == ["-1.500 ± 0.707"] * len(CHANGES)
 
 
 def test_table_b_asks_for_a_teacher() -> None:
