@@ -5,6 +5,7 @@ from pathlib import Path
 
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
+from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import Pixels
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,19 @@ def recipe_of(variant: Path) -> Path:
     found = USE.search(variant.read_text("utf-8"))
     assert found, f"{variant.name} says no `# Use: python jobs/...`"
     return CONFIGS / f"{found[1]}.yaml"
+
+
+def first_stage_of(recipe: Recipe) -> Path:
+    """The variant that trains the autoencoder which a recipe of frozen parts starts from."""
+    shape = recipe.autoencoder
+    assert isinstance(shape, Convolutional)
+    if shape.normalise == "layer":
+        name = "autoencoder_only_layer_norm"
+    elif shape.posterior.kind == "fixed":
+        name = "autoencoder_only_fixed_variance"
+    else:
+        name = "autoencoder_only"
+    return CONFIGS / "variants" / f"{name}.yaml"
 
 
 def read(recipe: Path, *arguments: str | Path) -> Recipe:

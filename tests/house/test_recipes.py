@@ -150,6 +150,20 @@ def test_every_variant_fits_the_recipe_that_it_names_and_changes_it(path: Path) 
     assert read(recipe, path) != read(recipe)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "variant"),
+    [
+        ("simflow_512", "repa_e"),
+        ("latent_tarflow_256", "rrepa"),
+        ("latent_tarflow_256", "autoencoder_only"),
+        ("starflow_256", "autoencoder_only"),
+    ],
+)
+def test_variants_fit_the_other_recipes_that_the_docs_name(recipe: str, variant: str) -> None:
+    over = CONFIGS / f"{recipe}.yaml"
+    assert read(over, CONFIGS / "variants" / f"{variant}.yaml") != read(over)
+
+
 @pytest.mark.parametrize("path", VARIANTS, ids=stem)
 def test_a_variant_of_the_digits_is_one_of_imagenet_too(path: Path) -> None:
     if recipe_of(path).stem == "simflow_digits":
