@@ -76,14 +76,10 @@ def test_unknown_models_are_named_with_the_nearest() -> None:
 
 
 def test_a_model_without_published_weights_says_so() -> None:
-    published = set(timm.list_pretrained())
-    name = next(
-        name
-        for name in timm.list_models("vit_*")
-        if name not in {each.split(".")[0] for each in published}
-    )
+    name = "vit_base_patch16_gap_224"
+    assert not timm.get_pretrained_cfg(name).has_weights  # so that nothing is asked of a network
     with pytest.raises(BadInput, match=f"timm's hub gave no weights of {name}"):
-        from_hub(name, {"img_size": 32} if "siglip" not in name else {})
+        from_hub(name, {"depth": 1, "embed_dim": 16, "num_heads": 1})
 
 
 def saved(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> str:
