@@ -36,6 +36,11 @@ def recipe_of(variant: Path) -> Path:
     return CONFIGS / f"{found[1]}.yaml"
 
 
+def sampler_of(recipe: Path) -> Path:
+    """What says how images are drawn from a recipe's runs: at 512 as at 256."""
+    return CONFIGS / "sampling" / recipe.name.replace("_512", "_256")
+
+
 def first_stage_of(recipe: Recipe) -> Path:
     """The variant that trains the autoencoder which a recipe of frozen parts starts from."""
     shape = recipe.autoencoder

@@ -17,6 +17,7 @@ from tests.recipes import ROOT
 from tests.recipes import VARIANTS
 from tests.recipes import read
 from tests.recipes import recipe_of
+from tests.recipes import sampler_of
 from tests.recipes import small
 
 SAMPLERS = sorted((CONFIGS / "sampling").glob("*.yaml"))
@@ -133,9 +134,7 @@ def test_a_published_recipe_holds_the_published_numbers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=stem)
 def test_a_published_recipe_says_how_it_is_drawn(path: Path) -> None:
-    name = "simflow_256" if path.stem == "simflow_512" else path.stem
-    overlay = CONFIGS / "sampling" / f"{name}.yaml"
-    assert resolve(None, [str(overlay)], Sampling).recipe.changes()
+    assert resolve(None, [str(sampler_of(path))], Sampling).recipe.changes()
 
 
 @pytest.mark.parametrize("path", SAMPLERS, ids=stem)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ from data_pipeline.pack import PackRecipe
 from data_pipeline.pack import pack
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
+from system.evaluation.requests import Sampling
+from system.evaluation.requests import sample_to_folder
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import FeatureAlignment
@@ -23,6 +26,7 @@ from tests.recipes import VARIANTS
 from tests.recipes import first_stage_of
 from tests.recipes import read
 from tests.recipes import recipe_of
+from tests.recipes import sampler_of
 from tests.recipes import small
 from tests.system.alignment.teachers import write_teacher
 
@@ -106,8 +110,14 @@ def check(recipe: Recipe, run: str) -> None:
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_the_small_form_of_every_recipe_trains(path: Path, train: Train) -> None:
-    check(*train(path))
+def test_the_small_form_of_every_recipe_trains_and_is_drawn_from(
+    path: Path, train: Train, tmp_path: Path
+) -> None:
+    recipe, run = train(path)
+    check(recipe, run)
+    places = [f"checkpoint={run}", f"out={tmp_path}", "count=2", "threads=1"]
+    sample_to_folder(resolve(None, [str(sampler_of(path)), *places], Sampling).recipe)
+    assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (2, 16, 16, 3)
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
