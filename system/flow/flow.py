@@ -148,15 +148,21 @@ class Flow(nn.Module):
         return noise * self.prior_variance.to(noise.dtype).sqrt()
 
     @torch.no_grad()
-    def track_prior(self, noise: Float[Tensor, "B T D"]) -> None:
+    def track_prior(self, noise: Float[Tensor, "B T D"], share: float = 1.0) -> None:
         """Draw the prior's variance towards that of `noise`, over all workers; none without one.
+
+        `share` is the pass's part of an update's images: an update that is cut into several passes
+        moves the variance as far as a whole one does.
 
         Source: TARFlow, arXiv 2412.06329, released code: a running mean with weight 0.1.
         """
         if self.prior_variance is None:
             return
         second_moment = mean_over_workers(noise.square().mean(dim=0))
-        self.prior_variance.lerp_(second_moment.to(self.prior_variance.dtype), PRIOR_RATE)
+        # A pass that is not finite moves no weight; nor may it spoil the prior for good.
+        if second_moment.isfinite().all():
+            rate = 1 - (1 - PRIOR_RATE) ** share
+            self.prior_variance.lerp_(second_moment.to(self.prior_variance.dtype), rate)
 
     def rotary(self, like: Tensor) -> Rotary | None:
         """Positions of the token grid, on `like`'s device and in float32 or its wider type."""

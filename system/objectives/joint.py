@@ -35,6 +35,7 @@ from system.foundation.nouns import Posterior
 from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Objective
+from system.layers.running import workers
 from system.objectives.likelihood import entropy_per_dim
 from system.objectives.likelihood import nats_per_dim
 from system.objectives.reconstruction import reconstruction_loss
@@ -94,6 +95,7 @@ class JointModel(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.objective = recipe.objective
+        self.global_batch = recipe.run.global_batch
         self.patch = recipe.flow.patch
         self.route = ROUTES[recipe.objective.route]
         self.autoencoder = build_autoencoder(recipe.autoencoder, recipe.data.image_channels)
@@ -156,7 +158,7 @@ class JointModel(nn.Module):
         condition = self.flow.condition(label, drop)
         trace = self.flow.trace(to_tokens(modelled, self.patch), condition, self._taps())
         if self.training:
-            self.flow.track_prior(trace.noise)
+            self.flow.track_prior(trace.noise, len(latent) * workers() / self.global_batch)
         # The unit prior also where the flow tracks its own: so TARFlow's code trains.
         log_prob = standard_normal_log_prob(trace.noise) + trace.log_det
         penalty = torch.stack([given.square().mean() for given in trace.inputs]).sum()

@@ -97,6 +97,26 @@ def test_a_flow_of_shifts_tracks_the_variance_of_its_noise(
     torch.testing.assert_close(flow.to_prior(noise), noise * variance.sqrt())
 
 
+def test_a_pass_that_is_not_finite_leaves_the_prior_alone(make_flow: Callable[..., Flow]) -> None:
+    """The update is skipped; a variance that is no number would stay so for ever."""
+    flow = make_flow(affine="shift")
+    before, noise = flow.prior_variance.clone(), tokens(flow)
+    noise[0, 1, 2] = torch.inf
+    flow.track_prior(noise)
+    assert torch.equal(flow.prior_variance, before)
+
+
+def test_a_cut_update_moves_the_prior_as_far_as_a_whole_one(make_flow: Callable[..., Flow]) -> None:
+    whole, cut = make_flow(affine="shift"), make_flow(affine="shift")
+    noise = 3 * tokens(whole)
+    whole.track_prior(noise)
+    for _ in range(4):
+        cut.track_prior(noise, share=0.25)
+    torch.testing.assert_close(cut.prior_variance, whole.prior_variance, rtol=1e-12, atol=0)
+    expected = 0.9 + 0.1 * noise.square().mean(dim=0)
+    torch.testing.assert_close(whole.prior_variance, expected, rtol=1e-12, atol=0)
+
+
 def test_a_flow_of_scales_has_the_standard_prior(make_flow: Callable[..., Flow]) -> None:
     flow = make_flow()
     noise = tokens(flow)
