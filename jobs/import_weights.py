@@ -11,8 +11,8 @@ r"""Take over weights of another code base: a checkpoint of ours out of theirs, 
 Reads apple/ml-tarflow, apple/ml-starflow (unconditional, or one class), diffusers' AutoencoderKL,
 and what jobs/export_weights.py released. A tensor that is unknown, missing or misshapen is an
 error, and all of them are listed. `out` can be drawn from (jobs/sample.py), measured
-(jobs/evaluate.py) and started from (flow.weights=, autoencoder.weights=). One core, as long as
-reading and writing the file takes.
+(jobs/evaluate.py, with an `out` of its own) and started from (flow.weights=, autoencoder.weights=).
+One core, as long as reading and writing the file takes.
 """
 
 from system.foundation.config import Resolved
