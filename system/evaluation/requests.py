@@ -81,6 +81,12 @@ class Scoring(SamplerChanges):
 def sample_to_folder(request: Sampling) -> list[str]:
     """Draw and write `samples.png` and `samples.npz`; their urls. Raises BadInput."""
     subject = read_subject(find_checkpoint(request.checkpoint), device_of(request.device))
+    if not subject.has_flow:
+        raise BadInput(
+            f"checkpoint={request.checkpoint} is of a run that trained no flow (objective.route="
+            f"{subject.recipe.objective.route}): there is nothing to draw from. Expected a run "
+            "that trained one"
+        )
     label = _labels(request, subject)
     drawing = Drawing(
         labels=WAYS.get(request.labels, "fixed"),

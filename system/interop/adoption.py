@@ -34,7 +34,6 @@ from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.autoencoder import UniformPosterior
 from system.foundation.settings.engine import Engine
 from system.foundation.settings.flow import Flow
-from system.foundation.settings.run import Data
 from system.foundation.settings.run import Run
 from system.interop.autoencoder_kl import is_autoencoder_kl
 from system.interop.autoencoder_kl import load_autoencoder_kl
@@ -211,17 +210,20 @@ def _recipe(
             report_every_images=1,
             checkpoint_every_images=1,
         ),
-        "data": Data(shards=NOT_KNOWN, **data),
+        "data": {"shards": NOT_KNOWN} | data,
         "engine": Engine(averaging_decay=0.0),  # the weights are what they are
     }
     if start_from is not None:
         kept = ("run", "cluster", "engine", "evaluation", "wandb")
         sections = {key: getattr(start_from, key) for key in kept}
-        sections["data"] = start_from.data.model_copy(update=data)
+        sections["data"] = start_from.data.model_dump() | data
     try:
         return Recipe(**sections, autoencoder=autoencoder, flow=flow, objective={"route": route})
     except ValidationError as error:
-        said = "; ".join(problem["msg"] for problem in error.errors())
+        said = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ")
+            for problem in error.errors()
+        )
         raise BadInput(f"no recipe can say what these weights are: {said}") from error
 
 

@@ -10,7 +10,8 @@ from system.interop.layout import Reorder
 from system.interop.layout import layer_norm
 from system.interop.layout import linear
 
-PLACE = re.compile(r"blocks\.(\d+)\.(?:attn_blocks\.(\d+)\.)?")
+# A tensor that no block lacks: other names do not make a block.
+PLACE = re.compile(r"blocks\.(\d+)\.(?:attn_blocks\.(\d+)|proj_in|proj_out)\.")
 
 
 @dataclass(frozen=True, slots=True)

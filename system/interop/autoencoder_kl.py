@@ -14,17 +14,14 @@ the one that flows and diffusion models are trained on.
 Source: AutoencoderKL of diffusers 0.42.1; older files name the parts of their attention otherwise.
 """
 
-import io
 import json
 import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from system.autoencoder.autoencoder import widen
@@ -48,12 +45,12 @@ from system.interop.autoencoder_kl_layout import take_apart
 from system.interop.autoencoder_kl_layout import with_spread
 from system.interop.layout import to_ours
 from system.interop.layout import to_theirs
+from system.interop.weights_file import read_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PICKLE = "diffusion_pytorch_model.bin"
 FILES = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
-UNREADABLE = (SafetensorError, UnpicklingError, RuntimeError, EOFError, TypeError, ValueError)
 
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -131,17 +128,7 @@ def _read(source: str) -> tuple[str, dict[str, Any]]:
                 f"no {CLASS} at {source}: expected {WEIGHTS} or {PICKLE} there, and {CONFIG}"
             )
         place, file = source, storage.join(source, present[0])
-    try:
-        data = storage.read_bytes(file)
-        if file.endswith(".safetensors"):
-            return place, safetensors.torch.load(data)
-        return place, dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no weights at {file}: there is no such file") from error
-    except UNREADABLE as error:
-        raise CheckpointError(
-            f"{file} cannot be read: {error}. Expected safetensors, or a pickle of tensors alone"
-        ) from error
+    return place, dict(read_tensors(file))
 
 
 def _read_config(place: str) -> Mapping[str, Any]:

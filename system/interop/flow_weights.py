@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from system.flow.flow import Flow
@@ -44,9 +46,10 @@ class FlowWeights:
         return self.channels * self.shape.patch**2
 
     def build(self) -> Flow:
-        """The flow itself, in the type of its weights."""
+        """The flow itself, in the widest type of its weights."""
         flow = Flow(self.shape, side=self.side, token_width=self.token_width, classes=self.classes)
-        flow.to(next(iter(self.weights.values())).dtype).load_state_dict(self.weights)
+        dtypes = (weight.dtype for weight in self.weights.values())
+        flow.to(reduce(torch.promote_types, dtypes)).load_state_dict(self.weights)
         return flow
 
 
@@ -67,7 +70,7 @@ def grid_of(tokens: int, token_width: int, *, size: int | None, channels: int | 
         found = token_width // patch**2 if patch else 0
     else:
         found = channels or 0
-        patch = math.isqrt(token_width // found)
+        patch = math.isqrt(token_width // found) if found > 0 else 0
     asked = {"size": size, "channels": channels}
     is_as_asked = size in (None, side * patch) and channels in (None, found)
     if found * patch**2 != token_width or not is_as_asked:

@@ -173,7 +173,12 @@ def _flaws(
     )
     for entry in layout:
         found = state.get(entry.name)
-        if not isinstance(entry, Fixed) or found is None or found.shape != entry.shape:
+        if not isinstance(found, Tensor) or found.shape != entry.shape:
             continue
-        if not torch.equal(found.cpu().double(), entry.value().double()):
+        if not found.is_floating_point():
+            continue
+        numbers = found.double()  # types of eight bits know no comparison
+        if isinstance(entry, Fixed) and not torch.equal(numbers.cpu(), entry.value().double()):
             yield f"changed: {entry.name} holds other numbers, expected {entry.said}"
+        elif not numbers.isfinite().all():
+            yield f"not finite: {entry.name} holds numbers that are none"

@@ -13,6 +13,7 @@ from system.interop.attention_blocks import Sizes
 from system.interop.attention_blocks import count_layers
 from system.interop.attention_blocks import layers
 from system.interop.flow_weights import Grid
+from system.interop.formats import block_with
 from system.interop.formats import shape_of
 from system.interop.layout import Fixed
 from system.interop.layout import Moved
@@ -55,13 +56,17 @@ class Parts:
 
 
 def parts_of(state: Mapping[str, Tensor], seq_order: str, head_width: int) -> Parts:
-    """Read from the shapes of the deep block; whatever differs elsewhere is misshapen."""
+    """Read from the shapes of the deepest block that has them; what differs is misshapen."""
     depths = count_layers(state)
-    deep = f"blocks.{len(depths) - 1}"
-    token_in = shape_of(state, f"{deep}.proj_in.weight", KIND)
-    perceptron = f"{deep}.attn_blocks.0.mlp"
-    is_gated = f"{perceptron}.gate_proj.weight" in state
-    hidden = shape_of(state, f"{perceptron}.{'gate_proj' if is_gated else 'main.0'}.weight", KIND)
+    blocks = range(len(depths))[::-1]
+    deep = f"blocks.{max(blocks, default=0)}"
+
+    def shape(part: str) -> tuple[int, ...]:
+        return shape_of(state, f"{block_with(part, state, blocks)}.{part}", KIND)
+
+    token_in = shape("proj_in.weight")
+    is_gated = f"{deep}.attn_blocks.0.mlp.gate_proj.weight" in state
+    hidden = shape(f"attn_blocks.0.mlp.{'gate_proj' if is_gated else 'main.0'}.weight")
     text, mask, turned = f"{deep}.proj_txt.weight", f"{deep}.attn_mask", "feat_rope.freqs_cos"
     columns = math.prod(shape_of(state, text, KIND)[1:]) if text in state else 0
     tokens, token_width = shape_of(state, "var", KIND)[0], math.prod(token_in[1:])

@@ -22,6 +22,7 @@ from system.interop.attention_blocks import layers
 from system.interop.flow_weights import FlowWeights
 from system.interop.flow_weights import Grid
 from system.interop.flow_weights import grid_of
+from system.interop.formats import block_with
 from system.interop.formats import shape_of
 from system.interop.layout import Fixed
 from system.interop.layout import Moved
@@ -79,7 +80,7 @@ def load_ml_tarflow(
         found.append(str(problem))
         grid = Grid(1, 1, parts.token_width)
     width = parts.sizes.width
-    if head_width % 4 or width % head_width:
+    if head_width < 4 or head_width % 4 or width % head_width:
         found.append(f"head_width {head_width} does not divide the width {width}, or 4 not it")
     if 0 in parts.depths:
         found.append(f"blocks.{parts.depths.index(0)}: has no layers")
@@ -143,21 +144,22 @@ def model_arguments(flow: FlowWeights) -> dict[str, Any]:
 
 
 def _parts_of(state: Mapping[str, Tensor]) -> _Parts:
-    """Read from the shapes of the first block; whatever differs elsewhere is misshapen."""
-    token_in = shape_of(state, "blocks.0.proj_in.weight", KIND)
+    """Read from the shapes of the first block that has them; what differs is misshapen."""
+    depths = count_layers(state)
+
+    def shape(part: str) -> tuple[int, ...]:
+        block = block_with(part, state, range(len(depths)))
+        return shape_of(state, f"{block}.{part}", KIND)
+
+    token_in = shape("proj_in.weight")
     width, token_width = token_in[0], math.prod(token_in[1:])
-    table = "blocks.0.class_embed"
     return _Parts(
-        sizes=Sizes(
-            width,
-            shape_of(state, "blocks.0.attn_blocks.0.mlp.main.0.weight", KIND)[0],
-            is_gated=False,
-        ),
-        depths=count_layers(state),
-        tokens=shape_of(state, "blocks.0.pos_embed", KIND)[0],
+        sizes=Sizes(width, shape("attn_blocks.0.mlp.main.0.weight")[0], is_gated=False),
+        depths=depths,
+        tokens=shape("pos_embed")[0],
         token_width=token_width,
-        classes=shape_of(state, table, KIND)[0] if table in state else 0,
-        shifts_alone=shape_of(state, "blocks.0.proj_out.weight", KIND)[0] == token_width,
+        classes=shape("class_embed")[0] if any("class_embed" in name for name in state) else 0,
+        shifts_alone=shape("proj_out.weight")[0] == token_width,
     )
 
 

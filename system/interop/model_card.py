@@ -14,7 +14,7 @@ from system.foundation.settings.autoencoder import Pixels
 from system.foundation.yaml_tree import dump
 
 LIBRARY = "latent-flows"
-PIPELINE = "unconditional-image-generation"  # the hubs' word; classes are no text
+UNCONDITIONAL = "unconditional-image-generation"  # the hubs' word; they have none for classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def _front_matter(release: Release) -> dict[str, Any]:
     kind = "pixel-flow" if isinstance(release.recipe.autoencoder, Pixels) else "latent-flow"
     tags = ["normalizing-flow", "autoregressive-flow", kind, "image-generation"]
     if release.recipe.flow.is_conditional:
-        tags.append("class-conditional")
-    return licence | {"library_name": LIBRARY, "pipeline_tag": PIPELINE, "tags": tags}
+        return licence | {"library_name": LIBRARY, "tags": [*tags, "class-conditional"]}
+    return licence | {"library_name": LIBRARY, "pipeline_tag": UNCONDITIONAL, "tags": tags}
 
 
 def _introduction(release: Release) -> str:
@@ -127,23 +127,24 @@ def _numbers(release: Release) -> Iterator[str]:
 
 
 def _usage(release: Release) -> str:
-    name = release.recipe.run.name
-    keys = [f"`flow.weights={name}`"]
+    keys = ["`flow.weights=RELEASE`"]
     if not isinstance(release.recipe.autoencoder, Pixels):
-        keys.append(f"`autoencoder.weights={name}`")
+        keys.append("`autoencoder.weights=RELEASE`")
     return f"""## Use
+
+`RELEASE` stands for the path or url of this folder.
 
 ```python
 from system.evaluation.subject import read_subject
 
-subject = read_subject("{name}")  # this folder, or its url
+subject = read_subject("RELEASE")
 subject.model.flow  # and subject.model.autoencoder
 ```
 
 ```sh
-python jobs/sample.py checkpoint={name} out=drawn
-python jobs/evaluate.py checkpoint={name} shards=SHARDS out=measured
-python jobs/import_weights.py format=hub source={name} out=imported
+python jobs/sample.py checkpoint=RELEASE out=drawn
+python jobs/evaluate.py checkpoint=RELEASE shards=SHARDS out=measured
+python jobs/import_weights.py format=hub source=RELEASE out=imported
 ```
 
 A new run starts from these weights with {" and ".join(keys)}."""

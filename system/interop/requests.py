@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
 
+from system.engine.checkpoints import STATE
 from system.engine.checkpoints import read_averaged
 from system.engine.released import read_released
 from system.evaluation.subject import find_checkpoint
@@ -39,6 +40,7 @@ from system.interop.flow_weights import FlowWeights
 from system.interop.hub import write_hub
 from system.interop.weights_file import read_tensors
 from system.interop.weights_file import write_tensors
+from system.objectives.routes import ROUTES
 
 Format = Literal["hub", "ml_tarflow", "ml_starflow", "autoencoder_kl"]
 OF_FLOWS = frozenset({"channels", "size", "head_width", "autoencoder", "noise", "recipe"})
@@ -49,6 +51,7 @@ KEYS: dict[str, frozenset[str]] = {
     "ml_starflow": OF_FLOWS | UNSAID,
     "autoencoder_kl": frozenset({"size", "recipe"}),
 }
+CHECKPOINTS = "checkpoints"  # in a run's folder
 IMAGE_SIZE = 256  # of an autoencoder, which knows none
 
 
@@ -156,6 +159,7 @@ def _starts(recipe: Recipe, url: str) -> list[str]:
 
 def export_weights(request: Export) -> list[str]:
     """Write the checkpoint's weights; what to say about it. Raises BadInput."""
+    _check_out(request.out)
     if request.format == "hub":
         return write_hub(request.checkpoint, request.out, licence=request.license)
     recipe, weights, _ = read_averaged(find_checkpoint(request.checkpoint))
@@ -164,6 +168,11 @@ def export_weights(request: Export) -> list[str]:
             raise BadInput(f"{request.checkpoint} models pixels: it has no autoencoder to export")
         save_autoencoder_kl(request.out, recipe.autoencoder, part_of(weights, "autoencoder."))
         return [request.out]
+    if "flow" not in ROUTES[recipe.objective.route].trained:
+        raise BadInput(
+            f"{request.checkpoint} is of a run that trained no flow (objective.route="
+            f"{recipe.objective.route}): there is none to export"
+        )
     flow = _flow_of(recipe, weights)
     if request.format == "ml_tarflow":
         state, arguments = ml_tarflow.to_ml_tarflow(flow), ml_tarflow.model_arguments(flow)
@@ -172,6 +181,13 @@ def export_weights(request: Export) -> list[str]:
     write_tensors(request.out, state)
     said = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return [request.out, f"transformer_flow.Model({said})"]
+
+
+def _check_out(url: str) -> None:
+    """Raise BadInput for a run's folder or a checkpoint's: with a config.json in it, it would be
+    taken for what was exported once, whatever the run has come to since."""
+    if any(storage.exists(storage.join(url, name)) for name in (STATE, CHECKPOINTS)):
+        raise BadInput(f"out={url} is the folder of a run or a checkpoint; expected one of its own")
 
 
 def _adopted(request: Import) -> Adopted:

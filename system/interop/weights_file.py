@@ -43,7 +43,7 @@ def read_tensors(url: str) -> dict[str, Tensor]:
         found = _decoded(url, data)
     except UNREADABLE as error:
         raise CheckpointError(
-            f"{url} cannot be read ({str(error).splitlines()[0] if str(error) else error!r}): "
+            f"{url} cannot be read ({_reason(error)}): "
             "expected tensors by name, as safetensors or as torch saves them"
         ) from error
     for wrapper in WRAPPERS:
@@ -51,6 +51,11 @@ def read_tensors(url: str) -> dict[str, Tensor]:
             found = found[wrapper]
     if not isinstance(found, Mapping) or not any(isinstance(v, Tensor) for v in found.values()):
         raise CheckpointError(f"{url} holds a {type(found).__name__}, expected tensors by name")
+    if strange := [name for name in found if not isinstance(name, str)]:
+        raise CheckpointError(
+            f"{url} holds tensors by {type(strange[0]).__name__}, such as {strange[0]!r}, as an "
+            "optimiser's state does; expected tensors by name"
+        )
     return dict(found)
 
 
@@ -69,6 +74,13 @@ def write_tensors(url: str, tensors: Mapping[str, Tensor]) -> None:
     buffer = io.BytesIO()
     torch.save(whole, buffer)
     storage.write_bytes(url, buffer.getvalue())
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line. What torch says of pickles is advice to trust them."""
+    if isinstance(error, UnpicklingError):
+        return "no pickle, or one of more than tensors, which could run programs as it is read"
+    return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 def _decoded(url: str, data: bytes) -> object:

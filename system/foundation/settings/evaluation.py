@@ -48,7 +48,7 @@ class Sampler(Record):
     )
     temperature: PositiveFloat = Field(1.0, description="spread of the drawn noise")
     denoise: Weight = Field(
-        0.0, description="score step on the drawn latent, over Tweedie's; 1 is its optimum, 0 none"
+        0.0, description="score step on the drawn latent, as a multiple of Tweedie's; 0 for none"
     )
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class SamplerChanges(Record):
         None, description=f"spread of the drawn noise; {THE_RUNS}"
     )
     denoise: Weight | None = Field(
-        None, description=f"score step on the drawn latent, over Tweedie's; {THE_RUNS}"
+        None, description=f"score step on the drawn latent, as a multiple of Tweedie's; {THE_RUNS}"
     )
 
     def changes(self) -> dict[str, Any]:

@@ -32,11 +32,11 @@ LATENT_FLOW = STARFLOWS[0].flow()  # of 4 channels, 4 by 4
 PIXEL_FLOW = TARFLOWS[0].flow()  # of 3 channels, 8 by 8
 
 
-def autoencoder(**changes: Any) -> AutoencoderWeights:
+def autoencoder(image_channels: int = 3, **changes: Any) -> AutoencoderWeights:
     given = {"posterior": LearnedPosterior(), "latent_channels": 4} | changes
     shape = Convolutional(width=8, multipliers=(1, 1), blocks_per_level=1, **given)
     torch.manual_seed(0)
-    return AutoencoderWeights("its-place", shape, Autoencoder(shape, 3).state_dict())
+    return AutoencoderWeights("its-place", shape, Autoencoder(shape, image_channels).state_dict())
 
 
 def test_a_flow_of_pixels_is_a_whole_model(tmp_path: Path) -> None:
@@ -84,6 +84,11 @@ def test_what_does_not_go_together_is_said() -> None:
         adopt(PIXEL_FLOW, None, None)
     with pytest.raises(BadInput, match=r"4 channels, and the latent .* at its-place has 8"):
         adopt(LATENT_FLOW, autoencoder(latent_channels=8), None)
+    two = autoencoder(image_channels=2)
+    with pytest.raises(BadInput, match=r"data\.image_channels: Input should be 1 or 3"):
+        adopt(LATENT_FLOW, two, None)
+    with pytest.raises(BadInput, match=r"data\.image_channels: Input should be 1 or 3"):
+        adopt_autoencoder(two, name="two", size=16)
     with pytest.raises(BadInput, match=r"a fixed spread of 0\.5"):
         adopt(LATENT_FLOW, autoencoder(posterior=FixedPosterior(std=0.5)), 0.3)
 

@@ -12,6 +12,10 @@ def test_layers_are_counted_block_by_block() -> None:
     assert count_layers(["var"]) == ()
 
 
+def test_a_name_that_no_block_has_makes_none() -> None:
+    assert count_layers(["blocks.0.proj_in.bias", "blocks.7.extra"]) == (0,)
+
+
 def test_a_name_with_a_great_number_makes_no_great_list() -> None:
     assert len(count_layers(["blocks.999999999.proj_in.bias"])) == 1
     assert count_layers(["blocks.0.attn_blocks.999999999.x"]) == (1,)

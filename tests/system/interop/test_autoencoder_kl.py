@@ -254,7 +254,7 @@ def test_places_that_hold_no_weights_are_refused(folder, tmp_path, capsys) -> No
         "list.pt": plain.getvalue(),
     }.items():
         (folder / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match="cannot be read"):
+        with pytest.raises(CheckpointError, match=r"cannot be read|holds a list"):
             load_autoencoder_kl(str(folder / name))
     assert capsys.readouterr().out == ""
     (folder / "config.json").write_text("[]")

@@ -23,6 +23,14 @@ def test_builds_the_flow_that_it_was(dtype: torch.dtype) -> None:
         assert built.state_dict()[name].dtype == dtype
 
 
+def test_weights_of_several_types_are_none_of_them_rounded() -> None:
+    state = Flow(SHAPE, side=3, token_width=8, classes=5).state_dict()
+    first = next(iter(state))
+    state[first] = state[first].bfloat16()
+    built = FlowWeights(SHAPE, 3, 2, 5, state).build().state_dict()
+    assert all(torch.equal(built[name], state[name].float()) for name in state)
+
+
 @pytest.mark.parametrize(
     ("size", "channels"), [(8, None), (None, 3), (8, 3)], ids=["size", "channels", "both"]
 )
@@ -40,6 +48,8 @@ def test_a_patch_follows_from_size_or_channels(size: int | None, channels: int |
         (16, 16, None, "do not fit size 16"),
         (16, None, 4, "do not fit channels 4"),
         (16, None, 13, "do not fit channels 13"),
+        (16, None, 0, "do not fit channels 0"),
+        (16, None, -3, "do not fit channels -3"),
         (16, 8, 12, "do not fit size 8 and channels 12"),
         (16, 0, None, "do not fit size 0"),
     ],

@@ -102,6 +102,17 @@ def test_all_problems_come_in_one_message() -> None:
     ]
 
 
+def test_what_is_not_finite_or_no_tensor_is_named() -> None:
+    broken: dict[str, object] = {**state(), "var": 3}
+    broken["in.weight"] = torch.full((2, 3), torch.nan)
+    with pytest.raises(CheckpointError) as caught:
+        to_ours(LAYOUT, broken, lambda _: None, kind="peer", found=[])
+    assert str(caught.value).splitlines()[1:] == [
+        "  no tensor: var is int",
+        "  not finite: in.weight holds numbers that are none",
+    ]
+
+
 def test_no_problem_is_no_error() -> None:
     refuse([], "peer")
     refuse_export([], "peer")

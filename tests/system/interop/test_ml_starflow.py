@@ -111,6 +111,20 @@ def test_parts_that_have_no_form_here_are_named(name: str) -> None:
     assert FOREIGN[name] in str(caught.value)
 
 
+def test_a_deep_block_that_tells_no_size_hides_nothing() -> None:
+    state = state_of(RELEASED)
+    del state["blocks.3.proj_in.weight"]
+    state["blocks.9.extra"] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as caught:
+        load(RELEASED, state)
+    for part in (
+        "2 problems",
+        "missing: blocks.3.proj_in.weight 64x4",
+        "unknown: blocks.9.extra 1",
+    ):
+        assert part in str(caught.value)
+
+
 def test_layers_of_another_form_are_named() -> None:
     state = {
         name: value

@@ -106,6 +106,30 @@ def test_a_block_without_layers_and_heads_that_do_not_divide_are_named() -> None
         load_ml_tarflow(state, channels=3, head_width=48)
 
 
+@pytest.mark.parametrize("head_width", [0, -64])
+def test_heads_without_width_are_named(head_width: int) -> None:
+    with pytest.raises(CheckpointError, match=f"head_width {head_width} does not divide"):
+        load_ml_tarflow(state_of(TARFLOWS[0]), channels=3, head_width=head_width)
+
+
+def test_a_first_block_that_tells_no_size_hides_nothing() -> None:
+    state = state_of(TARFLOWS[0])
+    del state["blocks.0.proj_in.weight"]
+    state["blocks.0.pos_embed"] = torch.zeros(())
+    state["var"] = None
+    state["blocks.9.extra"] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as caught:
+        load_ml_tarflow(state, channels=3)
+    for part in (
+        "4 problems",
+        "missing: blocks.0.proj_in.weight 64x12",
+        "misshapen: blocks.0.pos_embed is a scalar, expected 16x64",
+        "no tensor: var is NoneType",
+        "unknown: blocks.9.extra 1",
+    ):
+        assert part in str(caught.value)
+
+
 def test_other_weights_are_told_by_what_they_look_like() -> None:
     with pytest.raises(CheckpointError, match="they look like autoencoder_kl"):
         load_ml_tarflow({"encoder.conv_in.weight": torch.zeros(1)}, channels=3)

@@ -114,6 +114,25 @@ def test_an_autoencoder_comes_in_alone(tmp_path: Path, run: str) -> None:
     assert not read_subject(out).has_flow
 
 
+def test_an_autoencoder_alone_has_no_flow_to_draw_or_export(tmp_path: Path, run: str) -> None:
+    kl = str(tmp_path / "kl")
+    export_weights(Export(format="autoencoder_kl", checkpoint=run, out=kl))
+    out, _ = taken(tmp_path, format="autoencoder_kl", source=kl, size=16)
+    with pytest.raises(BadInput, match=r"trained no flow \(objective.route=autoencoder_only\)"):
+        sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2, threads=1))
+    with pytest.raises(BadInput, match="there is none to export"):
+        export_weights(Export(format="ml_starflow", checkpoint=out, out=str(tmp_path / "x.pth")))
+
+
+@pytest.mark.parametrize("form", ["hub", "autoencoder_kl"])
+def test_nothing_is_exported_into_a_run(run: str, form: str) -> None:
+    """What reads a run would take the export for it, and never see a later checkpoint."""
+    for out in (run, find_checkpoint(run)):
+        with pytest.raises(BadInput, match="expected one of its own"):
+            export_weights(Export(format=form, checkpoint=run, out=out))
+    assert find_checkpoint(run) != run
+
+
 def test_released_weights_come_in_as_they_were(tmp_path: Path, run: str) -> None:
     hub = str(tmp_path / "hub")
     assert export_weights(Export(checkpoint=run, out=hub, license="mit")) == [

@@ -39,7 +39,8 @@ class Program:
     [
         ("x.pth", {"epoch": 3}, "holds a dict, expected tensors by name"),
         ("x.pth", [1, 2], "holds a list"),
-        ("x.pth", Program(), "cannot be read"),
+        ("x.pth", {0: torch.zeros(2)}, "holds tensors by int, such as 0"),
+        ("x.pth", Program(), "cannot be read .*could run programs"),
     ],
 )
 def test_what_is_no_file_of_weights_is_refused(
