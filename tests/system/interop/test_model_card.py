@@ -85,10 +85,10 @@ def test_every_number_stands_with_its_protocol(make_recipe: Callable[..., Recipe
 def test_a_card_says_how_to_use_the_weights(make_recipe: Callable[..., Recipe]) -> None:
     card = model_card(release(make_recipe()))
     assert "No evaluation of this run was found" in card
-    assert 'read_subject("tiny")' in card
-    assert "python jobs/sample.py checkpoint=tiny out=drawn" in card
+    assert 'read_subject("RELEASE")' in card
+    assert "python jobs/sample.py checkpoint=RELEASE out=drawn" in card
     assert "6,789 parameters" in card
-    assert "`flow.weights=tiny` and `autoencoder.weights=tiny`" in card
+    assert "`flow.weights=RELEASE` and `autoencoder.weights=RELEASE`" in card
 
 
 def test_weights_that_were_taken_over_say_from_where(make_recipe: Callable[..., Recipe]) -> None:
