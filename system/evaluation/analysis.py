@@ -20,9 +20,10 @@ from system.evaluation.measures.smoothness import reconstruction_under_noise
 from system.evaluation.measures.smoothness import smoothness
 from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import write_evaluation
+from system.evaluation.requests import asked_of
+from system.evaluation.requests import device_of
 from system.evaluation.requests import run_folder_of
 from system.evaluation.subject import find_checkpoint
-from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
 from system.foundation import storage
@@ -84,16 +85,12 @@ def analyse(
 def analyse_to_table(request: Analysis) -> str:
     """Analyse, write the record, and return the numbers as a table. Raises BadInput."""
     checkpoint = find_checkpoint(request.checkpoint)
-    recipe = read_recipe(checkpoint)
-    if request.shards is not None:
-        data = recipe.data.model_copy(update={"shards": request.shards})
-        recipe = recipe.model_copy(update={"data": data})
     values = analyse(
         checkpoint,
-        recipe,
+        asked_of(checkpoint, request.shards),
         output=request.out or run_folder_of(checkpoint),
         threads=request.threads or torch.get_num_threads(),
-        device=request.device,
+        device=device_of(request.device),
     )
     width = max(len(name) for name in values)
     return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in values.items())

@@ -104,9 +104,9 @@ def prepare(subject: Subject, recipe: Recipe, run_folder: str) -> Bench:
     settings = recipe.evaluation
     if not isinstance(settings, DigitsEvaluation):
         raise BadInput(
-            f"evaluation.kind={settings.kind} in the recipe of this checkpoint; expected digits: the "
-            "one protocol there is for small labelled images. Train with evaluation.kind=digits and "
-            "evaluation.every_images=... to measure a run"
+            f"evaluation.kind={settings.kind} in the recipe of this checkpoint; expected digits: "
+            "the one protocol there is for small labelled images. Train with "
+            "evaluation.kind=digits and evaluation.every_images=... to measure a run"
         )
     manifest = read_manifest(recipe.data.shards)
     data = subject.recipe.data.model_copy(update={"shards": recipe.data.shards})

@@ -131,6 +131,11 @@ def probe_to_table(request: Probing) -> str:
 def _places(request: Probing, subject: Subject) -> tuple[Place, ...]:
     """The places asked for, blocks counted from the data side."""
     depths, classes = subject.recipe.flow.depths, subject.recipe.data.classes
+    if not subject.has_flow:
+        raise BadInput(
+            f"the run of {request.checkpoint} trained no flow (objective.route="
+            f"{subject.recipe.objective.route}): there are no features of one to probe"
+        )
     if request.told is not None and request.told >= classes:
         raise BadInput(
             f"told={request.told}: the flow of {request.checkpoint} knows {classes} classes; "

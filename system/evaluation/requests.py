@@ -26,6 +26,7 @@ from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.config import record_from_mapping
 from system.foundation.errors import BadInput
+from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import DigitsEvaluation
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.evaluation import SamplerChanges
@@ -118,16 +119,9 @@ def evaluate_to_table(request: Scoring) -> str:
             f"found {', '.join(changes)} without out; expected out=FOLDER beside settings that "
             "differ from the run's, so that the run's own record stays as it is"
         )
-    recipe = read_recipe(checkpoint)
-    settings = recipe.evaluation
-    if not isinstance(settings, DigitsEvaluation):
-        settings = DigitsEvaluation(every_images=recipe.run.checkpoint_every_images)
-    recipe = recipe.model_copy(
-        update={
-            "data": recipe.data.model_copy(update={"shards": request.shards or recipe.data.shards}),
-            "evaluation": _changed(settings, changes),
-        }
-    )
+    recipe = asked_of(checkpoint, request.shards)
+    assert isinstance(recipe.evaluation, DigitsEvaluation)
+    recipe = recipe.model_copy(update={"evaluation": _changed(recipe.evaluation, changes)})
     values = evaluate(
         checkpoint,
         recipe,
@@ -137,6 +131,17 @@ def evaluate_to_table(request: Scoring) -> str:
     )
     width = max(len(name) for name in values)
     return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in values.items())
+
+
+def asked_of(checkpoint: str, shards: str | None) -> Recipe:
+    """A checkpoint's recipe as it is measured on request: on other shards, and under the digits
+    protocol's own settings where it has none."""
+    recipe = read_recipe(checkpoint)
+    settings = recipe.evaluation
+    if not isinstance(settings, DigitsEvaluation):
+        settings = DigitsEvaluation(every_images=recipe.run.checkpoint_every_images)
+    data = recipe.data.model_copy(update={"shards": shards or recipe.data.shards})
+    return recipe.model_copy(update={"data": data, "evaluation": settings})
 
 
 def run_folder_of(checkpoint_url: str) -> str:

@@ -96,7 +96,8 @@ def adopt_flow(
     modelled = _pixels(flow, noise) if autoencoder is None else _latents(flow, autoencoder, noise)
     size = flow.size * modelled.downsampling
     channels = flow.channels if autoencoder is None else autoencoder.image_channels
-    data = _data(size, channels, flow.classes)
+    classes = flow.classes if flow.shape.is_conditional else _unsaid_classes(start_from)
+    data = _data(size, channels, classes)
     recipe = _recipe(name, data, modelled, flow.shape, "frozen", start_from)
     weights = {f"flow.{key}": value for key, value in flow.weights.items()}
     if autoencoder is not None:
@@ -108,7 +109,7 @@ def adopt_autoencoder(
     autoencoder: AutoencoderWeights, *, name: str, size: int, start_from: Recipe | None = None
 ) -> Adopted:
     """An autoencoder for images of `size`, beside a small flow that nothing was learned by."""
-    data = _data(size, autoencoder.image_channels, 1)
+    data = _data(size, autoencoder.image_channels, _unsaid_classes(start_from))
     recipe = _recipe(
         name, data, autoencoder.shape, PLACEHOLDER_FLOW, "autoencoder_only", start_from
     )
@@ -188,6 +189,11 @@ def _latents(
             )
         changes["posterior"] = shape.posterior.model_copy(update={"added_noise": noise})
     return shape.model_copy(update=changes)
+
+
+def _unsaid_classes(start_from: Recipe | None) -> int:
+    """How many classes the images have, where the weights do not depend on it."""
+    return 1 if start_from is None else start_from.data.classes
 
 
 def _data(size: int, channels: int, classes: int) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from system.evaluation.analysis import Analysis
 from system.evaluation.analysis import analyse
 from system.evaluation.analysis import analyse_to_table
 from system.evaluation.protocol import Protocol
+from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.settings.autoencoder import FixedPosterior
 from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.evaluation import NoEvaluation
 
 pytestmark = pytest.mark.usefixtures("detector")  # trained once, beside the runs
 
@@ -39,6 +41,20 @@ def test_the_command_answers_with_a_table(commit, recipe, root, tmp_path):
     table = analyse_to_table(request)
     assert table.splitlines()[0].startswith("evaluation/spectral_entropy")
     assert sorted(path.name for path in Path(out).iterdir()) == ["eval", "samples"]
+
+
+def test_a_run_that_is_not_evaluated_is_analysed_on_request(commit, recipe, root, tmp_path):
+    """As weights that were taken over are: they come with no evaluation."""
+    url = commit(recipe.model_copy(update={"evaluation": NoEvaluation()}))
+    request = Analysis(checkpoint=url, out=str(root / f"{tmp_path.name}-analysed"), threads=1)
+    assert "spectral_entropy" in analyse_to_table(request)
+
+
+def test_a_device_that_is_not_there_is_refused(commit, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    request = Analysis(checkpoint=commit(recipe), out=str(tmp_path), device="cuda")
+    with pytest.raises(BadInput, match="torch finds no GPU"):
+        analyse_to_table(request)
 
 
 def test_a_flow_on_pixels_has_statistics_alone(commit, recipe, root, tmp_path):

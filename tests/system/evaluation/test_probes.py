@@ -90,6 +90,13 @@ def test_places_and_classes_that_are_not_there_are_refused(commit, recipe, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_trained_no_flow_is_refused(commit, recipe, tmp_path):
+    alone = recipe.objective.model_copy(update={"route": "autoencoder_only"})
+    url = commit(recipe.model_copy(update={"objective": alone}))
+    with pytest.raises(BadInput, match="no features of one to probe"):
+        probe(url, Probing(), output=str(tmp_path / "out"))
+
+
 def test_the_job_prints_a_line_for_each_place(commit, recipe, tmp_path, capsys):
     job = runpy.run_path(str(Path(__file__).parents[3] / "jobs" / "probe.py"))
     arguments = [f"checkpoint={commit(recipe)}", f"out={tmp_path / 'out'}", "places=[[-1,1]]"]

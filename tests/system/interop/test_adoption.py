@@ -25,6 +25,7 @@ from system.interop.adoption import run_name
 from system.interop.adoption import write_checkpoint
 from system.interop.autoencoder_kl import save_autoencoder_kl
 from system.interop.flow_weights import FlowWeights
+from system.objectives.joint import JointModel
 from tests.golden.cases import STARFLOWS
 from tests.golden.cases import TARFLOWS
 
@@ -103,6 +104,19 @@ def test_a_recipe_gives_what_weights_do_not_tell(make_recipe: Callable[..., Reci
     assert adopted.recipe.data.shards == start_from.data.shards
     assert adopted.recipe.data.image_size == 8
     assert adopted.recipe.flow == PIXEL_FLOW.shape
+
+
+def test_classes_that_weights_do_not_tell_are_the_recipes(
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    """Or nothing but images of one class could measure them."""
+    flow, start_from = TARFLOWS[2].flow(), make_recipe()
+    assert not flow.shape.is_conditional
+    adopted = adopt_flow(flow, name="x", autoencoder=None, noise=0.1, start_from=start_from)
+    assert adopted.recipe.data.classes == start_from.data.classes == 4
+    adopted = adopt_autoencoder(autoencoder(), name="x", size=16, start_from=start_from)
+    assert adopted.recipe.data.classes == 4
+    assert JointModel(adopted.recipe).load_state_dict(adopted.weights)
 
 
 def test_an_autoencoder_alone_has_no_flow_to_draw_from(tmp_path: Path) -> None:
