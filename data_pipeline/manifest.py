@@ -160,9 +160,9 @@ def parse_manifest(url: str) -> Manifest:
     if not storage.exists(place):
         raise DataError(
             f"{place}: no such manifest. Pack the data first: `python jobs/pack_imagenet.py "
-            f"configs/pack_digits.yaml out={url}` for the digits, configs/pack_photographs.yaml for "
-            f"patches of photographs, or `python jobs/pack_imagenet.py source.url=FOLDER out={url}` "
-            "for a folder of class folders."
+            f"configs/pack_digits.yaml out={url}` for the digits, the same "
+            "with configs/pack_photographs.yaml for patches of photographs, or `python "
+            f"jobs/pack_imagenet.py source.url=FOLDER out={url}` for a folder of class folders."
         )
     try:
         content = json.loads(storage.read_bytes(place))
