@@ -120,7 +120,7 @@ def adopt_autoencoder(
     return Adopted(recipe, _float32(weights | known), images_seen=0)
 
 
-def write_checkpoint(adopted: Adopted, url: str, *, origin: dict[str, str]) -> None:
+def write_checkpoint(adopted: Adopted, url: str, *, origin: dict[str, Any]) -> None:
     """Write a committed checkpoint without a training state: to draw from, to measure, to start a
     run from. `origin` says where the weights come from. Raises BadInput where there is one.
     """

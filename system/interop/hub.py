@@ -58,7 +58,7 @@ def write_hub(checkpoint: str, out: str, *, licence: str | None = None) -> list[
         weights_digest=digest_of(data),
         autoencoder_digest=_autoencoder_digest(recipe, weights),
         manifest_digest=state.get("manifest_digest"),
-        origin=(state.get("origin") or {}).get("format"),
+        origin=_origin(state.get("origin")),
         licence=licence,
         evaluation=_evaluated(run_of(url), images_seen),
     )
@@ -92,6 +92,14 @@ def _config(release: Release) -> dict[str, Any]:
         "recipe_digest": recipe_digest(release.recipe),
         "recipe": release.recipe.model_dump(mode="json"),
     }
+
+
+def _origin(said: Mapping[str, Any] | None) -> str | None:
+    """The code base that the weights were taken over from. A hub is none: what counts is where the
+    release had them from."""
+    while said is not None and said.get("format") == "hub":
+        said = said.get("origin")
+    return None if said is None else said.get("format")
 
 
 def _autoencoder_digest(recipe: Recipe, weights: Mapping[str, Tensor]) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from system.engine.checkpoints import STATE
 from system.engine.checkpoints import read_averaged
+from system.engine.checkpoints import read_state
 from system.engine.released import read_released
 from system.evaluation.subject import find_checkpoint
 from system.foundation import storage
@@ -139,7 +140,9 @@ class Export(Record):
 def import_weights(request: Import) -> list[str]:
     """Read the weights, write a checkpoint of ours; what to say about it. Raises BadInput."""
     adopted = _adopted(request)
-    origin = {"format": request.format, "source": request.source}
+    origin: dict[str, Any] = {"format": request.format, "source": request.source}
+    if request.format == "hub":
+        origin["origin"] = read_state(request.source).get("origin")  # the release's own
     write_checkpoint(adopted, request.out, origin=origin)
     recipe, count = adopted.recipe, sum(weight.numel() for weight in adopted.weights.values())
     return [

@@ -144,7 +144,22 @@ def test_released_weights_come_in_as_they_were(tmp_path: Path, run: str) -> None
     assert (recipe, images_seen) == (first[0], first[2])
     assert same(weights, first[1])
     state = json.loads(Path(out, "state.json").read_text())
-    assert state["origin"] == {"format": "hub", "source": hub}
+    assert state["origin"] == {"format": "hub", "source": hub, "origin": None}
+    again = str(tmp_path / "again")
+    export_weights(Export(checkpoint=out, out=again))
+    assert "| images seen | 640 |" in Path(again, "README.md").read_text()
+
+
+def test_a_release_of_a_release_says_whose_the_weights_were(tmp_path: Path, tarflow: str) -> None:
+    """Its images were seen since then, and not since the release."""
+    out, _ = taken(tmp_path, source=tarflow, channels=3, noise=0.05)
+    for turn in ("one", "two"):
+        hub = str(tmp_path / f"hub-{turn}")
+        export_weights(Export(checkpoint=out, out=hub))
+        card = Path(hub, "README.md").read_text()
+        assert "| images seen | 0 since they were taken over from ml_tarflow |" in card
+        out = str(tmp_path / f"taken-{turn}")
+        import_weights(Import(format="hub", source=hub, out=out))
 
 
 def test_a_recipe_may_say_the_rest(tmp_path: Path, tarflow: str) -> None:
