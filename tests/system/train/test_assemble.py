@@ -72,7 +72,9 @@ def test_a_frozen_autoencoder_starts_from_averaged_weights_and_stays(
             assert torch.equal(ended.weights[name], weight)
             assert torch.equal(ended.averages[name], weight)
     fresh = build_model(recipe()).state_dict()
-    assert not torch.equal(ended.weights["flow.conditioner.vectors.table"], fresh["flow.conditioner.vectors.table"])
+    assert not torch.equal(
+        ended.weights["flow.conditioner.vectors.table"], fresh["flow.conditioner.vectors.table"]
+    )
 
 
 def test_the_flow_starts_afresh(recipe, pretrained) -> None:
