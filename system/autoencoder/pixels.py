@@ -27,14 +27,15 @@ class PixelSpace(nn.Module):
         self.decoder = nn.Identity()
 
     def encode(self, image: Float[Tensor, "B C H W"]) -> Posterior:
-        """The image with its noise, float32 (or wider). A uniform draw lies in [-1, 1)."""
+        """The image with its noise, float32 (or wider). A uniform draw lies in [-1, 1]."""
         image = widen(image)
         match self.posterior:
             case FixedPosterior(std=std):
                 return Posterior(image, image.new_tensor(std))
             case UniformPosterior(bins=bins):
                 # Level k becomes 2 (k + u) / bins - 1, u in [0, 1): one half on average.
-                level = (image + 1) * ((bins - 1) / 2)
+                # Rounded: grey 16 of 255 is not quite level 1 of 17, and bins must not overlap.
+                level = ((image + 1) * ((bins - 1) / 2)).round()
                 width = 2 / bins
                 mean = (level + 0.5) * width - 1
                 return Posterior(mean, image.new_tensor(width / math.sqrt(12)), "uniform")

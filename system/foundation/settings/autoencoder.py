@@ -44,7 +44,9 @@ class UniformPosterior(Record):
     """Uniform dequantisation: the pixel's own bin. Source: TARFlow, arXiv 2412.06329."""
 
     kind: Literal["uniform"] = "uniform"
-    bins: PositiveInt = Field(256, description="levels of a pixel")
+    bins: PositiveInt = Field(
+        256, description="levels of a pixel; images are rounded to them (digits have 17)"
+    )
 
 
 class Convolutional(Record):

@@ -32,6 +32,14 @@ def test_uniform_noise_is_that_of_tarflows_code() -> None:
     torch.testing.assert_close(posterior.std.item(), 1 / 128 / math.sqrt(12))
 
 
+def test_fewer_levels_than_a_byte_has_are_still_levels() -> None:
+    """Digits have 17, packed as the nearest of 256 greys: no bin may reach into the next."""
+    level = torch.arange(17.0).reshape(1, 1, 1, 17)
+    image = torch.round(level * (255 / 16)) / 127.5 - 1
+    posterior = PixelSpace(Pixels(posterior=UniformPosterior(bins=17))).encode(image)
+    torch.testing.assert_close(posterior.mean, (level + 0.5) * (2 / 17) - 1, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("extreme", [-40.0, 40.0])
 def test_a_draw_stays_in_its_own_bin(extreme: float) -> None:
     image = (LEVELS / 127.5 - 1).float()
