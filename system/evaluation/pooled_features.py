@@ -31,6 +31,7 @@ from system.evaluation.subject import Subject
 from system.flow.flow import Flow
 from system.flow.flow import to_tokens
 from system.foundation import streams
+from system.foundation.errors import NumericsError
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
@@ -82,7 +83,8 @@ def pooled_features(
     """The mean feature of every image of a split, at every place of each of the flows.
 
     The flows read the same latents, those of the subject's encoder. Raises DataError for shards of
-    other data, or where more samples are bad than the recipe allows.
+    other data, or where more samples are bad than the recipe allows; NumericsError for features
+    that are not finite, of which a probe would learn that all is one class.
     """
     found: dict[tuple[str, Place], list[Tensor]] = {
         (weights, place): [] for weights in flows for place in places
@@ -95,7 +97,15 @@ def pooled_features(
             for place in places:
                 found[weights, place].append(hidden[place].mean(dim=1).cpu())
         labels.append(label)
-    return Features({key: torch.cat(parts) for key, parts in found.items()}, torch.cat(labels))
+    pooled = {key: torch.cat(parts) for key, parts in found.items()}
+    for (weights, (block, layers)), features in pooled.items():
+        if not features.isfinite().all():
+            raise NumericsError(
+                f"the features of {weights} weights after layer {layers} of block {block} are not "
+                "finite; expected finite ones. The weights have most likely diverged: see the "
+                "run's losses and skipped updates, and probe an earlier checkpoint"
+            )
+    return Features(pooled, torch.cat(labels))
 
 
 def _condition(flow: Flow, look: Look, count: int) -> Float[Tensor, "B V"]:

@@ -37,6 +37,7 @@ from system.flow.density_classifier import bayes_logits
 from system.flow.density_classifier import gradient_logits
 from system.flow.flow import Flow
 from system.flow.flow import to_tokens
+from system.foundation.errors import NumericsError
 from system.objectives.likelihood import bits_per_dim
 from system.objectives.likelihood import entropy_per_dim
 
@@ -68,7 +69,8 @@ def _over_held_out(
     bench: Bench, ask: Callable[[Flow, Tensor], Tensor], draws: int
 ) -> tuple[Float[Tensor, "N K"], float]:
     """What the flow is asked of the held-out latents, as a mean over posterior draws of an image,
-    and the posteriors' entropy in nats per dimension."""
+    and the posteriors' entropy in nats per dimension. Raises NumericsError where an answer is not
+    finite: the largest of such is no class, and their mean no length."""
     flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
     answers, entropy = [], 0.0
     for index, posterior in held_out_posteriors(bench):
@@ -78,7 +80,15 @@ def _over_held_out(
         ]
         answers.append(torch.stack(drawn).mean(dim=0))
         entropy += entropy_per_dim(posterior).item() * len(index) / len(bench.held_out.label)
-    return torch.cat(answers).cpu(), entropy
+    answer = torch.cat(answers).cpu()
+    broken = int((~answer.isfinite()).any(dim=1).sum())
+    if broken:
+        raise NumericsError(
+            f"found {broken} of {len(answer)} held-out images whose log-density (or its gradient) "
+            "is not finite; expected none. The weights have most likely diverged: see the run's "
+            "losses and skipped updates, and evaluate an earlier checkpoint"
+        )
+    return answer, entropy
 
 
 def _lengths(bench: Bench, log_prob: Float[Tensor, "N"], entropy_nats: float) -> list[Measurement]:

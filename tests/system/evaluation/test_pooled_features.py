@@ -9,6 +9,7 @@ from system.evaluation.pooled_features import pooled_features
 from system.flow.flow import to_tokens
 from system.foundation import streams
 from system.foundation.errors import DataError
+from system.foundation.errors import NumericsError
 
 PLACES = ((0, 1), (1, 1))
 
@@ -34,6 +35,15 @@ def test_features_are_means_of_the_traced_ones(subject, manifest, held_out):
         expected = trace.features[place].mean(dim=1)
         torch.testing.assert_close(
             found.pooled["trained", place][:count], expected, rtol=0, atol=1e-5
+        )
+
+
+def test_features_that_are_not_finite_are_named(subject, manifest):
+    flow = fresh_flow(subject, 0)
+    flow.blocks[1].token_in.bias.fill_(torch.nan)
+    with pytest.raises(NumericsError, match="trained weights after layer 1 of block 1"):
+        pooled_features(
+            subject, {"trained": flow}, PLACES, Look(), manifest=manifest, split="held_out"
         )
 
 

@@ -10,6 +10,7 @@ from system.evaluation.measures.density import density
 from system.evaluation.measures.latents import latent_noise
 from system.evaluation.subject import assemble_subject
 from system.flow.flow import to_tokens
+from system.foundation.errors import NumericsError
 from system.foundation.settings.flow import Unconditional
 from system.objectives.joint import JointModel
 
@@ -72,6 +73,16 @@ def test_a_flow_without_classes_has_bits_and_nothing_to_say_of_classes(bench):
         log_prob = model.flow.log_prob(tokens, model.flow.null_condition(len(tokens)))
         bits -= log_prob.mean().item() / tokens[0].numel() / math.log(2) / draws
     assert found["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
+
+
+def test_a_density_that_is_not_finite_is_no_number(bench):
+    """The largest of what is no number is a class all the same: nothing may be said of it."""
+    weights = bench.subject.model.state_dict()
+    name = "flow.blocks.0.affine_out.bias"
+    broken = {**weights, name: torch.full_like(weights[name], torch.nan)}
+    diverged = replace(bench, subject=assemble_subject(bench.subject.recipe, broken, 0))
+    with pytest.raises(NumericsError, match=r"found (\d+) of \1 held-out images"):
+        density(diverged)
 
 
 def test_top5_needs_more_than_five_classes(bench):
