@@ -7,14 +7,12 @@ Writes `eval/<images_seen>-latents.json` and `samples/<images_seen>-interpolatio
 pixels has statistics alone: it has nothing to decode.
 """
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.drawing import to_png
 from system.evaluation.evaluator import prepare
+from system.evaluation.measured import Measured
 from system.evaluation.measures.smoothness import interpolation
 from system.evaluation.measures.smoothness import reconstruction_under_noise
 from system.evaluation.measures.smoothness import smoothness
@@ -29,25 +27,10 @@ from system.evaluation.subject import run_of
 from system.foundation import storage
 from system.foundation.recipe import Recipe
 from system.foundation.settings.autoencoder import Pixels
-from system.foundation.settings.record import PositiveInt
-from system.foundation.settings.record import Record
 
 
-class Analysis(Record):
+class Analysis(Measured):
     """A checkpoint whose latents to look at."""
-
-    checkpoint: str = Field(
-        "runs/digits",
-        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
-    )
-    shards: str | None = Field(
-        None, description="folder or url with the shards; null takes what the run was trained on"
-    )
-    out: str | None = Field(
-        None, description="folder or url for eval/ and samples/; null is the run's own folder"
-    )
-    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
 
 def analyse(

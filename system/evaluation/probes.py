@@ -25,6 +25,7 @@ from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.linear_probe import HELD_BACK
 from system.evaluation.linear_probe import PENALTIES
 from system.evaluation.linear_probe import train_probe
+from system.evaluation.measured import Measured
 from system.evaluation.pooled_features import Features
 from system.evaluation.pooled_features import Look
 from system.evaluation.pooled_features import fresh_flow
@@ -50,27 +51,15 @@ WEIGHTS: tuple[Literal["trained", "fresh"], ...] = ("trained", "fresh")
 Scores = dict[str, float]
 
 
-class Probing(Look):
+class Probing(Look, Measured):
     """A checkpoint whose features to probe."""
 
-    checkpoint: str = Field(
-        "runs/digits",
-        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
-    )
-    shards: str | None = Field(
-        None, description="folder or url with the shards; null takes what the run was trained on"
-    )
-    out: str | None = Field(
-        None, description="folder or url for eval/; null is the run's own folder"
-    )
     places: tuple[tuple[int, PositiveInt], ...] | None = Field(
         None,
         description="pairs (block, layers): features of that block after so many of its layers; "
         "blocks count from the data side, or back from the noise side if negative; null takes "
         "every block after its last layer",
     )
-    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
 
 def probe(checkpoint_url: str, request: Probing, *, output: str) -> dict[Place, Scores]:

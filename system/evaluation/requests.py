@@ -17,6 +17,8 @@ from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_adm_npz
 from system.evaluation.drawing import to_png
 from system.evaluation.evaluator import evaluate
+from system.evaluation.measured import Loaded
+from system.evaluation.measured import Measured
 from system.evaluation.protocol import Drawing
 from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
@@ -40,13 +42,9 @@ NO_CLASS = -1  # the label, in the npz, of an image that was drawn for no class
 S = TypeVar("S", bound=Sampler)
 
 
-class Sampling(SamplerChanges):
+class Sampling(SamplerChanges, Loaded):
     """Images to draw from a checkpoint."""
 
-    checkpoint: str = Field(
-        "runs/digits",
-        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
-    )
     out: str = Field("drawn", description="folder or url for samples.png and samples.npz")
     count: PositiveInt = Field(100, description="images to draw")
     labels: Annotated[str, Field(pattern=r"^(balanced|none|[0-9]+)$")] = Field(
@@ -55,28 +53,14 @@ class Sampling(SamplerChanges):
     )
     seed: int = Field(0, ge=0, description="image i is a function of seed and i")
     batch: PositiveInt = Field(256, description="images per pass; changes rounding alone")
-    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
 
-class Scoring(SamplerChanges):
+class Scoring(SamplerChanges, Measured):
     """A checkpoint to evaluate under the digits protocol."""
 
-    checkpoint: str = Field(
-        "runs/digits",
-        description="a run's folder (its newest committed checkpoint) or a checkpoint's own folder",
-    )
-    shards: str | None = Field(
-        None, description="folder or url with the shards; null takes what the run was trained on"
-    )
-    out: str | None = Field(
-        None, description="folder or url for eval/ and samples/; null is the run's own folder"
-    )
     seed: Annotated[int, Field(ge=0)] | None = Field(
         None, description="seed of noise and halves; null takes the recipe's"
     )
-    threads: PositiveInt | None = Field(None, description="threads; null takes one per core")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
 
 def sample_to_folder(request: Sampling) -> list[str]:

@@ -1,0 +1,22 @@
+import pytest
+
+from system.evaluation.analysis import Analysis
+from system.evaluation.measured import Loaded
+from system.evaluation.measured import Measured
+from system.evaluation.probes import Probing
+from system.evaluation.requests import Sampling
+from system.evaluation.requests import Scoring
+from system.foundation.settings.record import Record
+
+
+@pytest.mark.parametrize("request_of", [Analysis, Probing, Scoring])
+def test_whatever_measures_is_told_alike_what_to_measure(request_of: type[Record]) -> None:
+    shared = {name: request_of.model_fields[name].description for name in Measured.model_fields}
+    assert shared == {name: field.description for name, field in Measured.model_fields.items()}
+    assert request_of().model_dump(include=set(shared)) == Measured().model_dump()
+
+
+def test_drawing_needs_no_images_and_has_a_place_of_its_own() -> None:
+    assert issubclass(Sampling, Loaded)
+    assert Sampling().out == "drawn"
+    assert "shards" not in Sampling.model_fields
