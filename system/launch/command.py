@@ -65,8 +65,9 @@ def run(
     """The exit code of `main`: 0, 2 for bad input, 130 when interrupted, else 1 or the error's."""
     path = None if recipe is None else ROOT / recipe
     try:
-        if any(each in ("-h", "--help") for each in arguments):
-            print(help_page(path, about, schema))
+        settings = [each for each in arguments if each not in ("-h", "--help")]
+        if len(settings) < len(arguments):
+            print(help_page(path, about, schema, settings))
             return EXIT_OK
         return main(resolve(path, _checked(arguments), schema)) or EXIT_OK
     except TrainingSystemError as error:
@@ -80,10 +81,13 @@ def run(
         return EXIT_FAILED
 
 
-def help_page(path: Path | None, about: str, schema: type[BaseModel]) -> str:
-    """What `--help` prints: the program's docstring, the grammar, and every key."""
+def help_page(
+    path: Path | None, about: str, schema: type[BaseModel], arguments: Sequence[str]
+) -> str:
+    """What `--help` prints: the program's docstring, the grammar, and every key with its value
+    under these arguments: a kind that they choose is explained."""
     program = Path(sys.argv[0]).name
-    keys = describe(resolve(path, [], schema))
+    keys = describe(resolve(path, _checked(arguments), schema))
     usage = f"usage: python jobs/{program} [overlay.yaml ...] [key.path=value ...]"
     return f"{about.strip()}\n\n{usage}\n\n{keys}"
 

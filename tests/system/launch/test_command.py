@@ -64,6 +64,15 @@ def test_help_is_the_docstring_and_every_key(capsys):
     assert "how many" in page
 
 
+def test_help_shows_the_values_that_the_other_arguments_give(capsys):
+    arguments = ["count=7", "--help"]
+    assert run(leave_with(3), None, about="", schema=Settings, arguments=arguments) == 0
+    assert "count=7" in capsys.readouterr().out
+    refused = ["cout=7", "--help"]
+    assert run(leave_with(3), None, about="", schema=Settings, arguments=refused) == 2
+    assert "count" in capsys.readouterr().err
+
+
 def test_termination_unwinds_like_an_interrupt(capsys):
     before = signal.getsignal(signal.SIGTERM)
 
