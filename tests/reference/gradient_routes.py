@@ -301,6 +301,8 @@ once they have met in a block. The decoder is never reached.
 Blocks 0, 1, 2 from the data side; a place is (block, layers), with two layers in each block.
 `part`: the gradient ends at the aligned layer. `class`: the class's vectors or token (the flow
 without classes has none; STARFlow's prefix is in block 2 alone).
+`tarflow_shift` is TARFlow's form that keeps volume, without classes; `four_ways` is SimFlow's with
+adaptive norms that do not gate, as in ml-starflow's code.
 
 {blocks}
 
