@@ -1,6 +1,7 @@
 """Packed digits, a recipe that trains in seconds, and programs run as a user runs them."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,16 +63,24 @@ def start(ray_here: LocalRay) -> Callable[..., "subprocess.Popen[str]"]:
 
 
 def start_program(*command: str, **variables: str) -> "subprocess.Popen[str]":
-    """Start `python` with these arguments from the tree's root; both outputs in one pipe."""
+    """Start `python` with these arguments from the tree's root; both outputs in one pipe.
+
+    Ctrl-C reaches it, also where a shell has started the tests behind `&` and so made them and all
+    that they start deaf to it.
+    """
     known = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=known | {"PYTHONPATH": str(ROOT)} | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=known | {"PYTHONPATH": str(ROOT)} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
