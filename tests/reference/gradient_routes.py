@@ -240,9 +240,10 @@ def page() -> str:
     return TEXT.format(**{name: "\n".join(lines) for name, lines in tables.items()})
 
 
-def _aligned(route: str, strategy: str, encoder_weight: float = 0.0) -> str:
+def aligned_by(strategy: str, encoder_weight: float = 0.0) -> FeatureAlignment:
+    """Alignment of the middle block after its first layer, by the strategy of this title."""
     name, reverse = STRATEGIES[strategy]
-    alignment = FeatureAlignment(
+    return FeatureAlignment(
         teacher=Teacher(width=5),
         weight=0.5,
         encoder_weight=encoder_weight,
@@ -251,7 +252,10 @@ def _aligned(route: str, strategy: str, encoder_weight: float = 0.0) -> str:
         places=((1, 1),),
         head_width=8,
     )
-    model = joint_model(route, alignment)
+
+
+def _aligned(route: str, strategy: str, encoder_weight: float = 0.0) -> str:
+    model = joint_model(route, aligned_by(strategy, encoder_weight))
     return _names(reached(model, against_any_tokens(run(model))))
 
 

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from system.alignment import strategies
-from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Likelihood
 from system.foundation.settings.objective import Objective
 from system.foundation.settings.objective import Reconstruction
-from system.foundation.settings.objective import Teacher
 from system.objectives import routes
 from system.objectives.joint import JointModel
 from system.objectives.routes import ROUTES
@@ -20,6 +18,7 @@ from tests.reference.gradient_routes import PAGE
 from tests.reference.gradient_routes import STRATEGIES
 from tests.reference.gradient_routes import against_any_tokens
 from tests.reference.gradient_routes import align
+from tests.reference.gradient_routes import aligned_by
 from tests.reference.gradient_routes import is_reached
 from tests.reference.gradient_routes import joint_model
 from tests.reference.gradient_routes import page
@@ -85,19 +84,6 @@ def model_on() -> Callable[..., JointModel]:
     return joint_model
 
 
-def alignment(strategy: str, encoder_weight: float = 0.0) -> FeatureAlignment:
-    name, reverse = STRATEGIES[strategy]
-    return FeatureAlignment(
-        teacher=Teacher(width=5),
-        weight=0.5,
-        encoder_weight=encoder_weight,
-        strategy=name,
-        reverse=reverse,
-        places=((1, 1),),
-        head_width=8,
-    )
-
-
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_each_loss_reaches_just_the_parts_of_its_route(
@@ -112,7 +98,7 @@ def test_each_loss_reaches_just_the_parts_of_its_route(
 def test_alignment_reaches_its_heads_and_the_blocks_of_its_strategy_on_every_route(
     route: str, strategy: str, model_on: Make
 ) -> None:
-    model = model_on(route, alignment(strategy))
+    model = model_on(route, aligned_by(strategy))
     assert reached(model, against_any_tokens(run(model))) == {"flow", "heads"}
     blocks = {index for index, block in enumerate(model.flow.blocks) if is_reached(block)}
     assert blocks == BLOCKS[strategy]
@@ -123,14 +109,14 @@ def test_alignment_reaches_its_heads_and_the_blocks_of_its_strategy_on_every_rou
 def test_alignment_reaches_the_encoder_where_it_is_asked_to_and_never_the_decoder(
     route: str, encoder_weight: float, model_on: Make
 ) -> None:
-    model = model_on(route, alignment("forward", encoder_weight))
+    model = model_on(route, aligned_by("forward", encoder_weight))
     assert reached(model, against_any_tokens(run(model))) == {"encoder", "flow", "heads"}
 
 
 @pytest.mark.parametrize("route", TRAINING_FLOWS)
 def test_alignment_changes_no_other_route(route: str, model_on: Make) -> None:
     weights = 1.5 if "encoder" in ROUTES[route].trained else 0.0
-    model = model_on(route, alignment("forward", weights))
+    model = model_on(route, aligned_by("forward", weights))
     terms = run(model).terms
     for loss in LOSSES:
         assert reached(model, getattr(terms, loss)) == EXPECTED[route][loss]
