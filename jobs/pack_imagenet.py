@@ -16,8 +16,8 @@ what was left out or unusual.
 import sys
 from pathlib import Path
 
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
 from system.foundation.config import describe
 from system.foundation.config import resolve
 from system.foundation.errors import TrainingSystemError

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_pipeline.manifest import read_manifest
-from data_pipeline.reader import WholeSplit
-from data_pipeline.reader import read_split
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.stream.reader import WholeSplit
+from data_pipeline.stream.reader import read_split
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.detectors import Labelled
 from system.evaluation.detectors import digits_detector

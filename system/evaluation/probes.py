@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.alignment.strategies import Place
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.linear_probe import HELD_BACK

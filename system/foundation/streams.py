@@ -1,13 +1,9 @@
 """Randomness as a function of (seed, stream name, position): no global generator anywhere.
 
-Philox is counter-based: the draw for position n is reached directly, without drawing the n before
-it. So a resumed run continues with the same numbers, and a sample meets the same noise on any
-number of workers.
-
-Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+A resumed run continues with the same numbers, and a sample meets the same noise on any number of
+workers; `philox` says how.
 """
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,16 +12,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
 
-
-def generator(seed: int, stream: str, position: int = 0) -> np.random.Generator:
-    """The generator that belongs to one position of one named stream."""
-    key = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=16).digest()
-    # The position sits in the third counter word: Philox itself counts up in the first.
-    return np.random.Generator(
-        np.random.Philox(
-            key=np.frombuffer(key, np.uint64), counter=np.array([0, 0, position, 0], np.uint64)
-        )
-    )
+from system.foundation.philox import generator
 
 
 def normal(

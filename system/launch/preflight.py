@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import check_manifest
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import check_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_state

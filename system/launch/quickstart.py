@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from data_pipeline.manifest import MANIFEST_NAME
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import MANIFEST_NAME
 from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.config import resolve

@@ -24,7 +24,7 @@ from ray.train import CheckpointUploadMode
 from ray.train import ReportedCheckpointStatus
 from ray.train.collective import broadcast_from_rank_zero
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.foundation import storage

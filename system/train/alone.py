@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.evaluation.evaluator import evaluate

@@ -2,8 +2,8 @@
 
 import torch
 
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import check_manifest
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import check_manifest
 from system.alignment.teacher import Teacher
 from system.autoencoder.autoencoder import Autoencoder
 from system.engine.deepspeed_engine import Engine

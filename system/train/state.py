@@ -15,7 +15,7 @@ from typing import Any
 
 import safetensors.torch
 
-from data_pipeline.manifest import Manifest
+from data_pipeline.shards.manifest import Manifest
 from system.alignment.teacher import Teacher
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.sources import Digits
-from data_pipeline.sources import ImageFolder
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import Digits
+from data_pipeline.sources.source import ImageFolder
 from system.foundation.settings.run import Data
 
 

@@ -11,9 +11,9 @@ import torch
 from torch.multiprocessing import ProcessExitedException
 from torch.multiprocessing import ProcessRaisedException
 
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.sources import Digits
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.sources.source import Digits
 from system.engine.checkpoints import CheckpointStore
 from tests.faults.lives import live
 from tests.gloo import run_workers

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data_pipeline.loader import open_stream
-from data_pipeline.manifest import Manifest
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.stream.loader import open_stream
 from system.foundation import streams
 from system.foundation.recipe import Recipe
 from system.foundation.world import World

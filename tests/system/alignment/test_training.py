@@ -8,13 +8,13 @@ import timm
 import torch
 from PIL import Image
 
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.reader import read_split
-from data_pipeline.sources import Digits
-from data_pipeline.sources import ImageFolder
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import Digits
+from data_pipeline.sources.source import ImageFolder
+from data_pipeline.stream.reader import read_split
 from system.alignment.teacher import Teacher
 from system.alignment.training import TeacherTraining
 from system.alignment.training import _augmented

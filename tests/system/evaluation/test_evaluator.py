@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.sources import Photographs
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.sources.source import Photographs
 from system.evaluation.evaluator import detectors_folder
 from system.evaluation.evaluator import evaluate
 from system.evaluation.protocol import Protocol

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.evaluation.pooled_features import Look
 from system.evaluation.pooled_features import fresh_flow
 from system.evaluation.pooled_features import pooled_features

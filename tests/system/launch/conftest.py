@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
 from system.launch.local_ray import LocalRay

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
 from system.foundation import storage

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.requests import Sampling
 from system.evaluation.requests import sample_to_folder

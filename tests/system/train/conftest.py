@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.sources import Digits
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import Digits
 from system.foundation.recipe import Recipe
 from tests.gloo import run_workers
 from tests.system.train.trials import Trials

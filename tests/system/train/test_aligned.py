@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.foundation.errors import BadInput
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger

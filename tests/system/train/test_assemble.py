@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import DataError
 from system.foundation.world import World

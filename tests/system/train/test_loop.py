@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.foundation import storage
 from system.foundation.errors import CheckpointError

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipeline.manifest import Manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import Manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
 from system.evaluation.requests import Sampling

@@ -3,7 +3,7 @@ import json
 import pytest
 import safetensors.torch
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.foundation.errors import CheckpointError
 from system.foundation.settings.autoencoder import LearnedPosterior
 from system.foundation.world import World

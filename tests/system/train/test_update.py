@@ -7,10 +7,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.sources import ImageFolder
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import ImageFolder
 from system.evaluation.arithmetic import exact_arithmetic
 from system.foundation.nouns import Batch
 from system.foundation.world import World

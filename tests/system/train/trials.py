@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.foundation.config import recipe_from_mapping

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_pipeline.manifest import Manifest
+from data_pipeline.shards.manifest import Manifest
 from system.train.comparison.arms import spread_arm
 from system.train.comparison.request import Comparison
 from system.train.comparison.runs import Finished

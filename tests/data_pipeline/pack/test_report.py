@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from data_pipeline.pack_report import PackReport
+from data_pipeline.pack.report import PackReport
 from system.foundation.errors import DataError
 
 

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from data_pipeline.manifest import MANIFEST_NAME
-from data_pipeline.manifest import check_manifest
-from data_pipeline.manifest import read_manifest
-from data_pipeline.manifest import write_manifest
+from data_pipeline.shards.manifest import MANIFEST_NAME
+from data_pipeline.shards.manifest import check_manifest
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.shards.manifest import write_manifest
 from system.foundation.errors import DataError
 
 

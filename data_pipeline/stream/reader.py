@@ -18,12 +18,12 @@ from jaxtyping import Int
 from jaxtyping import UInt8
 from torch import Tensor
 
-from data_pipeline.augment import to_square
-from data_pipeline.decode import BadSample
-from data_pipeline.decode import decode
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import Shard
-from data_pipeline.manifest import check_manifest
+from data_pipeline.images.crop import to_square
+from data_pipeline.images.decode import BadSample
+from data_pipeline.images.decode import decode
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import Shard
+from data_pipeline.shards.manifest import check_manifest
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.run import Data

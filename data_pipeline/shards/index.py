@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-from data_pipeline.decode import BadSample
-from data_pipeline.decode import read_appearance
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import Shard
+from data_pipeline.images.decode import BadSample
+from data_pipeline.images.decode import read_appearance
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import Shard
 from system.foundation import storage
 from system.foundation.errors import DataError
 

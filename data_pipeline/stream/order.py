@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from system.foundation.streams import generator
+from system.foundation.philox import generator
 
 _KEPT_WINDOWS = 2  # the current one, and the one that a batch across its edge also needs
 

@@ -20,7 +20,7 @@ from jaxtyping import Float64
 from jaxtyping import Int64
 from jaxtyping import UInt8
 
-from data_pipeline.manifest import Split
+from data_pipeline.shards.manifest import Split
 
 PHOTOGRAPHS = ("china", "flower")
 TILE = 64

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import settings
 from PIL import Image
 
-from data_pipeline.augment import mirrored
-from data_pipeline.loader import open_stream
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import pack
-from data_pipeline.reader import read_split
-from data_pipeline.sources import ImageFolder
+from data_pipeline.images.crop import mirrored
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import ImageFolder
+from data_pipeline.stream.loader import open_stream
+from data_pipeline.stream.reader import read_split
 from system.foundation.errors import DataError
 from system.foundation.nouns import Batch
 from system.foundation.nouns import Cursor
@@ -253,8 +253,8 @@ def test_a_manifest_of_both_splits_is_not_a_stream(digits_url, digits_data):
 
 ORPHANS = """
 import multiprocessing, sys, time
-from data_pipeline.loader import open_stream
-from data_pipeline.manifest import read_manifest
+from data_pipeline.stream.loader import open_stream
+from data_pipeline.shards.manifest import read_manifest
 from system.foundation.settings.run import Data
 from system.foundation.world import World
 

@@ -3,10 +3,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from data_pipeline.photographs import CLASS_NAMES
-from data_pipeline.photographs import Patch
-from data_pipeline.photographs import classes_of
-from data_pipeline.photographs import cut_patches
+from data_pipeline.sources.photographs import CLASS_NAMES
+from data_pipeline.sources.photographs import Patch
+from data_pipeline.sources.photographs import classes_of
+from data_pipeline.sources.photographs import cut_patches
 
 
 @pytest.fixture(scope="module")

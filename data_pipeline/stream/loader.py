@@ -21,14 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset
 
-from data_pipeline.augment import mirrored
-from data_pipeline.decode import BadSample
-from data_pipeline.manifest import Manifest
-from data_pipeline.manifest import check_manifest
-from data_pipeline.order import Order
-from data_pipeline.reader import BadEntry
-from data_pipeline.reader import ImageReader
-from data_pipeline.reader import too_many_bad
+from data_pipeline.images.crop import mirrored
+from data_pipeline.images.decode import BadSample
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import check_manifest
+from data_pipeline.stream.order import Order
+from data_pipeline.stream.reader import BadEntry
+from data_pipeline.stream.reader import ImageReader
+from data_pipeline.stream.reader import too_many_bad
 from system.foundation.errors import DataError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.nouns import Batch

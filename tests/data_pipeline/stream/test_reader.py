@@ -3,14 +3,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import data_pipeline.reader as reader_module
-from data_pipeline.augment import centre_crop
-from data_pipeline.decode import BadSample
-from data_pipeline.decode import decode
-from data_pipeline.manifest import read_manifest
-from data_pipeline.reader import ImageReader
-from data_pipeline.reader import ShardReader
-from data_pipeline.reader import read_split
+import data_pipeline.stream.reader as reader_module
+from data_pipeline.images.crop import centre_crop
+from data_pipeline.images.decode import BadSample
+from data_pipeline.images.decode import decode
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.stream.reader import ImageReader
+from data_pipeline.stream.reader import ShardReader
+from data_pipeline.stream.reader import read_split
 from system.foundation.errors import DataError
 
 

@@ -11,10 +11,10 @@ from jaxtyping import Bool
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_pipeline.decode import BadSample
-from data_pipeline.decode import from_pillow
-from data_pipeline.decode import to_pillow
-from system.foundation.streams import generator
+from data_pipeline.images.decode import BadSample
+from data_pipeline.images.decode import from_pillow
+from data_pipeline.images.decode import to_pillow
+from system.foundation.philox import generator
 
 
 def to_square(

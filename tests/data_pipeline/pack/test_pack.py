@@ -11,15 +11,15 @@ import pytest
 import webdataset
 from PIL import Image
 
-from data_pipeline.augment import centre_crop
-from data_pipeline.decode import decode
-from data_pipeline.manifest import read_manifest
-from data_pipeline.pack import PackRecipe
-from data_pipeline.pack import pack
-from data_pipeline.reader import ShardReader
-from data_pipeline.sources import ImageFolder
-from data_pipeline.sources import Photographs
-from data_pipeline.sources import open_source
+from data_pipeline.images.crop import centre_crop
+from data_pipeline.images.decode import decode
+from data_pipeline.pack.pack import PackRecipe
+from data_pipeline.pack.pack import pack
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import ImageFolder
+from data_pipeline.sources.source import Photographs
+from data_pipeline.sources.source import open_source
+from data_pipeline.stream.reader import ShardReader
 from system.foundation.errors import DataError
 
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import settings
 from PIL import Image
 
-from data_pipeline.decode import BadSample
-from data_pipeline.decode import decode
-from data_pipeline.decode import encode_png
-from data_pipeline.decode import read_appearance
+from data_pipeline.images.decode import BadSample
+from data_pipeline.images.decode import decode
+from data_pipeline.images.decode import encode_png
+from data_pipeline.images.decode import read_appearance
 
 
 def encoded(image: Image.Image, format_name: str, **options) -> bytes:

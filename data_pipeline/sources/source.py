@@ -12,12 +12,12 @@ import fsspec.core
 import numpy as np
 from pydantic import Field
 
-from data_pipeline.decode import encode_png
-from data_pipeline.index import IMAGE_EXTENSIONS
-from data_pipeline.manifest import Split
-from data_pipeline.photographs import CLASS_NAMES
-from data_pipeline.photographs import classes_of
-from data_pipeline.photographs import cut_patches
+from data_pipeline.images.decode import encode_png
+from data_pipeline.shards.index import IMAGE_EXTENSIONS
+from data_pipeline.shards.manifest import Split
+from data_pipeline.sources.photographs import CLASS_NAMES
+from data_pipeline.sources.photographs import classes_of
+from data_pipeline.sources.photographs import cut_patches
 from system.foundation.errors import DataError
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
@@ -32,7 +32,7 @@ class Digits(Record):
 class Photographs(Record):
     """Colour patches of the two photographs bundled with scikit-learn, in eight made-up classes.
 
-    They bring splits of their own, which share no pixel: see data_pipeline/photographs.
+    They bring splits of their own, which share no pixel: see photographs.py.
     """
 
     kind: Literal["photographs"] = "photographs"

@@ -4,12 +4,12 @@ import tarfile
 import pytest
 import webdataset
 
-from data_pipeline.index import build_manifest
-from data_pipeline.index import index_shard
-from data_pipeline.loader import open_stream
-from data_pipeline.manifest import read_manifest
-from data_pipeline.manifest import write_manifest
-from data_pipeline.reader import ShardReader
+from data_pipeline.shards.index import build_manifest
+from data_pipeline.shards.index import index_shard
+from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.shards.manifest import write_manifest
+from data_pipeline.stream.loader import open_stream
+from data_pipeline.stream.reader import ShardReader
 from system.foundation.errors import DataError
 from system.foundation.world import World
 

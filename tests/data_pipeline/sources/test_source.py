@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from data_pipeline.sources import Digits
-from data_pipeline.sources import ImageFolder
-from data_pipeline.sources import Photographs
-from data_pipeline.sources import open_source
+from data_pipeline.sources.source import Digits
+from data_pipeline.sources.source import ImageFolder
+from data_pipeline.sources.source import Photographs
+from data_pipeline.sources.source import open_source
 from system.foundation.errors import DataError
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipeline.augment import centre_crop
-from data_pipeline.augment import mirrored
-from data_pipeline.augment import to_square
-from data_pipeline.decode import BadSample
+from data_pipeline.images.crop import centre_crop
+from data_pipeline.images.crop import mirrored
+from data_pipeline.images.crop import to_square
+from data_pipeline.images.decode import BadSample
 
 
 def reference_crop(image: Image.Image, size: int) -> np.ndarray:

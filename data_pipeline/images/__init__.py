@@ -1,0 +1,1 @@
+"""Pixels: image bytes decoded, cropped and mirrored."""

@@ -1,0 +1,1 @@
+"""Images of any source into shards, the same bytes every time."""

@@ -1,0 +1,1 @@
+"""WebDataset tars and what is known of them: manifests, their columns, damage."""

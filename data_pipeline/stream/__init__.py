@@ -1,0 +1,1 @@
+"""The endless stream of batches: order, reading, decoding processes, the account."""
