@@ -21,7 +21,7 @@ from jaxtyping import UInt64
 
 from system.foundation import storage
 from system.foundation.errors import DataError
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1

@@ -33,7 +33,7 @@ from system.foundation.errors import DataError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.nouns import Batch
 from system.foundation.nouns import Cursor
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 from system.foundation.world import World
 
 _log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from data_pipeline.shards.manifest import Shard
 from data_pipeline.shards.manifest import check_manifest
 from system.foundation import storage
 from system.foundation.errors import DataError
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 
 SHARD_CACHE_BYTES = 64 * 2**20  # of whole shards, per process
 PIXEL_CACHE_BYTES = 256 * 2**20  # of decoded sets, per process
@@ -137,7 +137,7 @@ class ImageReader:
         decoded = decode(self._reader.read(sample), self._data.image_channels)
         if decoded.fallback is not None:
             self.fallbacks[decoded.fallback] += 1
-        square = to_square(decoded.image, self._data.crop, self._data.image_size)
+        square = to_square(decoded.image, self._data.crop, self._data.image_size)  # type: ignore[arg-type]
         return square.transpose(2, 0, 1)
 
 

@@ -31,12 +31,12 @@ from system.alignment.weights import write_weights
 from system.foundation import storage
 from system.foundation import streams
 from system.foundation.errors import BadInput
+from system.foundation.settings.data import Data
 from system.foundation.settings.record import Fraction
 from system.foundation.settings.record import PositiveFloat
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 from system.foundation.settings.record import Weight
-from system.foundation.settings.run import Data
 from system.foundation.yaml_tree import dump
 
 NAME = "vit_tiny_patch16_224"  # the timm model whose shape is given other numbers

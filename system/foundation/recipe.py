@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.data import Data
 from system.foundation.settings.engine import Engine
 from system.foundation.settings.evaluation import DigitsEvaluation
 from system.foundation.settings.evaluation import NoEvaluation
@@ -23,7 +24,6 @@ from system.foundation.settings.objective import Objective
 from system.foundation.settings.objective import PatchGan
 from system.foundation.settings.record import Record
 from system.foundation.settings.run import Cluster
-from system.foundation.settings.run import Data
 from system.foundation.settings.run import Run
 from system.foundation.settings.run import Wandb
 

@@ -37,6 +37,7 @@ FROZEN_KEYS = (
     "data.classes",
     "data.crop",
     "data.flip",
+    "data.selection.*",
     "data.window_shards",  # another window is another order, in the midst of an epoch
     "autoencoder.*",
     "flow.width",

@@ -13,7 +13,7 @@ from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
 from data_pipeline.sources.source import ImageFolder
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 
 
 @pytest.fixture(scope="session")

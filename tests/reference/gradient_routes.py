@@ -21,10 +21,10 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings import flow as settings
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import LearnedPosterior
+from system.foundation.settings.data import Data
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Objective
 from system.foundation.settings.objective import Teacher
-from system.foundation.settings.run import Data
 from system.foundation.settings.run import Run
 from system.objectives.alignment import alignment_loss
 from system.objectives.joint import JointModel

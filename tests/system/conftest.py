@@ -7,7 +7,7 @@ from system.flow.flow import Flow
 from system.foundation.recipe import Recipe
 from system.foundation.settings import flow as settings
 from system.foundation.settings.autoencoder import Convolutional
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 from system.foundation.settings.run import Run
 
 

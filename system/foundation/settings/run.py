@@ -5,7 +5,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from system.foundation.settings.record import Fraction
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
@@ -53,26 +52,6 @@ class Cluster(Record):
     )
     evaluation_gpus: Annotated[float, Field(ge=0)] = Field(
         0, description="GPUs of the evaluation task"
-    )
-
-
-class Data(Record):
-    """The stream of training images."""
-
-    shards: str = Field(description="folder or url with the shards and their manifest.json")
-    image_size: PositiveInt = Field(description="side of the square images, pixels")
-    image_channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour")
-    classes: PositiveInt = Field(description="number of classes; labels are 0 … classes-1")
-    crop: Literal["none", "adm"] = Field(
-        "adm",
-        description="none: shards hold the exact size; adm: the centre crop of ADM's evaluation",
-    )
-    flip: bool = Field(True, description="mirror each image with probability one half")
-    window_shards: PositiveInt = Field(8, description="shards mixed in the shuffle window")
-    workers: Annotated[int, Field(ge=0)] = Field(2, description="decoding processes per worker")
-    prefetch: PositiveInt = Field(2, description="batches each decoding process keeps ready")
-    max_bad_fraction: Fraction = Field(
-        0.001, description="share of bad samples past which a run stops"
     )
 
 

@@ -255,7 +255,7 @@ ORPHANS = """
 import multiprocessing, sys, time
 from data_pipeline.stream.loader import open_stream
 from data_pipeline.shards.manifest import read_manifest
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 from system.foundation.world import World
 
 data = Data(shards="", image_size=8, image_channels=1, classes=10, crop="none", workers=2)

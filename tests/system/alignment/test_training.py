@@ -24,7 +24,7 @@ from system.foundation.config import resolve
 from system.foundation.errors import BadInput
 from system.foundation.recipe import Recipe
 from system.foundation.settings import objective as settings
-from system.foundation.settings.run import Data
+from system.foundation.settings.data import Data
 
 ROOT = Path(__file__).parents[3]
 QUICK = {"width": 16, "depth": 1, "heads": 2, "epochs": 1, "learning_rate": 5e-3}

@@ -3,7 +3,6 @@ import sys
 
 from system.foundation.philox import generator
 
-
 WORDS = [14158914791933929344, 590963773793659694]
 
 

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from system.foundation.settings.data import Data
 from system.foundation.settings.run import Cluster
-from system.foundation.settings.run import Data
 from system.foundation.settings.run import Run
 
 GIVEN = {
