@@ -12,8 +12,10 @@ import shutil
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fsspec
@@ -46,24 +48,35 @@ def local_path(url: str) -> Path:
     return Path(url.removeprefix("file://"))
 
 
+def open_filesystem(url: str, options: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, str]:
+    """The fsspec filesystem behind a url, made with its own `options`, and the path in it."""
+    try:
+        filesystem, path = fsspec.url_to_fs(url, use_listings_cache=False, **options)
+    except ImportError as error:
+        raise BadInput(f"{url} needs a package that is not installed: {error}") from error
+    except ValueError as error:
+        raise BadInput(f"{url} is not a url that can be read: {error}") from error
+    return filesystem, path
+
+
 def exists(url: str) -> bool:
     """Whether there is a file or a folder."""
     with _named(url, "look for"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         return bool(filesystem.exists(path))
 
 
 def size(url: str) -> int:
     """Bytes of a file. Raises FileNotFoundError."""
     with _named(url, "measure"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         return int(filesystem.info(path)["size"])
 
 
 def list_names(url: str) -> list[str]:
     """Names of the files and folders in a folder, sorted; none if there is no such folder."""
     with _named(url, "list"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         try:
             found = filesystem.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -76,7 +89,7 @@ def list_names(url: str) -> list[str]:
 def list_sizes(url: str) -> dict[str, int]:
     """Bytes of each file in a folder, by name, in one listing; none if there is no such folder."""
     with _named(url, "list"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         try:
             found = filesystem.ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -89,7 +102,7 @@ def list_sizes(url: str) -> dict[str, int]:
 def read_bytes(url: str) -> bytes:
     """A whole file. Raises FileNotFoundError."""
     with _named(url, "read"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         return bytes(filesystem.cat_file(path))
 
 
@@ -105,7 +118,7 @@ def read_text(url: str) -> str:
 def read_range(url: str, start: int, length: int) -> bytes:
     """`length` bytes from `start` on. Raises StorageError if the file ends before."""
     with _named(url, "read"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         data = bytes(filesystem.cat_file(path, start=start, end=start + length))
     if len(data) != length:
         raise StorageError(
@@ -120,7 +133,7 @@ def write_bytes(url: str, data: bytes) -> None:
         if is_local(url):
             _write_local(local_path(url), lambda temporary: temporary.write_bytes(data))
             return
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         filesystem.pipe_file(path, data)
 
 
@@ -132,14 +145,14 @@ def write_new(url: str, data: bytes) -> None:
                 local_path(url), lambda temporary: temporary.write_bytes(data), replace=False
             )
             return
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         filesystem.pipe_file(path, data, mode="create")
 
 
 def copy_in(url: str, path: Path) -> None:
     """Copy one file to a local path, whole or not at all. Raises FileNotFoundError."""
     with _named(url, "read"):
-        filesystem, source = _open(url)
+        filesystem, source = open_filesystem(url)
         _write_local(path, lambda temporary: filesystem.get_file(source, str(temporary)))
 
 
@@ -151,14 +164,14 @@ def copy_out(path: Path, url: str) -> None:
         if is_local(url):
             _write_local(local_path(url), lambda temporary: shutil.copyfile(path, temporary))
             return
-        filesystem, target = _open(url)
+        filesystem, target = open_filesystem(url)
         filesystem.put_file(str(path), target)
 
 
 def remove(url: str) -> None:
     """Remove a file, or a folder with all that is in it; nothing happens if there is none."""
     with _named(url, "remove"):
-        filesystem, path = _open(url)
+        filesystem, path = open_filesystem(url)
         if filesystem.exists(path):
             filesystem.rm(path, recursive=True)
 
@@ -172,16 +185,6 @@ def free_bytes(url: str) -> int | None:
         folder = folder.parent
     with _named(url, "measure the space of"):
         return shutil.disk_usage(folder).free
-
-
-def _open(url: str) -> tuple[Any, str]:
-    try:
-        filesystem, path = fsspec.url_to_fs(url, use_listings_cache=False)
-    except ImportError as error:
-        raise BadInput(f"{url} needs a package that is not installed: {error}") from error
-    except ValueError as error:
-        raise BadInput(f"{url} is not a url that can be read: {error}") from error
-    return filesystem, path
 
 
 def _write_local(path: Path, write: Callable[[Path], Any], *, replace: bool = True) -> None:
