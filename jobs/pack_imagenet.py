@@ -9,7 +9,7 @@ finished pack does nothing; one that was interrupted is started again by the sam
 
 Hardware and time: one core. The digits and the photographs take seconds. ImageNet (1,281,167
 images, 140 GB) takes about 40 minutes with `check=decode`, and the time of copying it with
-`check=header`. Expect 1,282 shards of about 110 MB, `manifest.json`, and `pack_report.json` with
+`check=header`. Expect 1,282 shards of about 110 MB, `manifest.parquet`, and `pack_report.json` with
 what was left out or unusual.
 """
 

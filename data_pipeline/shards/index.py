@@ -18,8 +18,11 @@ import xxhash
 
 from data_pipeline.images.decode import BadSample
 from data_pipeline.images.decode import read_appearance
+from data_pipeline.shards.columns import ShardIndex
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.shards.manifest import Shard
+from data_pipeline.shards.shard import Shard
+from data_pipeline.shards.shard import Split
+from data_pipeline.shards.shard import make_shard
 from system.foundation import storage
 from system.foundation.errors import DataError
 
@@ -162,11 +165,7 @@ def _complete(url: str, sample: _Member) -> _Member:
 
 def _to_shard(name: str, data: bytes, samples: tuple[_Member, ...]) -> Shard:
     view = memoryview(data)
-    return Shard(
-        name=name,
-        split="held_out" if name.startswith("held_out") else "train",
-        bytes=len(data),
-        digest=xxhash.xxh3_128_hexdigest(data),
+    index = ShardIndex(
         keys=tuple(sample.key for sample in samples),
         labels=np.array([sample.label for sample in samples], np.int32),
         offsets=np.array([sample.offset for sample in samples], np.int64),
@@ -176,6 +175,8 @@ def _to_shard(name: str, data: bytes, samples: tuple[_Member, ...]) -> Shard:
             np.uint64,
         ),
     )
+    split: Split = "held_out" if name.startswith("held_out") else "train"
+    return make_shard(name, split, len(data), xxhash.xxh3_128_hexdigest(data), index)
 
 
 def _side(data: bytes, shard: Shard, row: int) -> int | None:

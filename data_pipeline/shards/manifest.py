@@ -1,51 +1,42 @@
 """What a set of shards holds: per shard its samples' keys, labels, places and digests.
 
-A manifest is written last, after every shard it names. Its digest covers everything that decides
-which images a run sees, and nothing else (not where the shards lie, nor how they were packed).
+A manifest is written last, after every shard it names: a Parquet file whose footer has a head (the
+shards, the classes) and whose rows are the samples. Opening reads the head alone, at any size; the
+rows of a shard come when they are asked for. The digest covers everything that decides which images
+a run sees, and nothing else (not where the shards lie, nor how they were packed).
 """
 
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import xxhash
 from jaxtyping import Int32
 from jaxtyping import Int64
-from jaxtyping import UInt64
 
+from data_pipeline.shards import local_copy
+from data_pipeline.shards.columns import ColumnFile
+from data_pipeline.shards.columns import RowGroup
+from data_pipeline.shards.columns import ShardIndex
+from data_pipeline.shards.columns import encode
+from data_pipeline.shards.difference import between
+from data_pipeline.shards.shard import Shard
+from data_pipeline.shards.shard import Split
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
 
-MANIFEST_NAME = "manifest.json"
-MANIFEST_VERSION = 1
-Split = Literal["train", "held_out"]
-
-
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """One tar: what it weighs, and where in it the image of each sample lies."""
-
-    name: str
-    split: Split
-    bytes: int
-    digest: str  # xxh3-128 of the whole file, hexadecimal
-    keys: tuple[str, ...]
-    labels: Int32[np.ndarray, "samples"]
-    offsets: Int64[np.ndarray, "samples"]
-    lengths: Int64[np.ndarray, "samples"]
-    digests: UInt64[np.ndarray, "samples"]  # xxh3-64 of each image's bytes
-
-    @property
-    def samples(self) -> int:
-        """Samples in this shard."""
-        return len(self.keys)
+MANIFEST_NAME = "manifest.parquet"
+MANIFEST_VERSION = 2
+OLD_MANIFEST_NAME = "manifest.json"  # of version 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +49,7 @@ class Manifest:
     class_names: tuple[str, ...]
     image_size: int | None  # side of the stored squares; None where sizes differ
     options: Mapping[str, Any] = field(default_factory=dict)  # of the packer, for the record
+    whole: "Manifest | None" = field(default=None, repr=False)  # what this is one split of
 
     @property
     def classes(self) -> int:
@@ -82,7 +74,11 @@ class Manifest:
 
     @cached_property
     def labels(self) -> Int32[np.ndarray, "samples"]:
-        """The label of every sample."""
+        """The label of every sample; of what is on disk, only their column is read."""
+        files = {shard.rows.file for shard in self.shards if isinstance(shard.rows, RowGroup)}
+        groups = [shard.rows.number for shard in self.shards if isinstance(shard.rows, RowGroup)]
+        if len(files) == 1 and len(groups) == len(self.shards):
+            return files.pop().labels(groups)
         return np.concatenate([np.empty(0, np.int32), *(shard.labels for shard in self.shards)])
 
     @cached_property
@@ -91,10 +87,7 @@ class Manifest:
         head = [MANIFEST_VERSION, self.image_size, self.channels, self.class_names]
         state = xxhash.xxh3_128(json.dumps(head).encode())
         for shard in self.shards:
-            row = [shard.name, shard.split, shard.bytes, shard.digest, shard.keys]
-            state.update(json.dumps(row).encode())
-            for column in (shard.labels, shard.offsets, shard.lengths, shard.digests):
-                state.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
+            state.update(json.dumps(_shard_to_json(shard)).encode())
         return state.hexdigest()
 
     def split(self, name: Split) -> "Manifest":
@@ -105,43 +98,60 @@ class Manifest:
                 f"{self.url}: no shard of split {name!r} among {len(self.shards)} shards. Pack "
                 "with a held_out_fraction that leaves samples in both splits."
             )
-        return replace(self, shards=chosen)
+        return replace(self, shards=chosen, whole=self.whole or self)
 
     def locate(self, sample: int) -> tuple[Shard, int]:
         """The shard that holds a sample, and the sample's row in it."""
         shard = int(np.searchsorted(self.first, sample, side="right")) - 1
         return self.shards[shard], sample - int(self.first[shard])
 
+    def indices(self, shard: int) -> ShardIndex:
+        """The rows of the shard of this number. Raises DataError where they are damaged."""
+        return self.shards[shard].index
+
     def key(self, sample: int) -> str:
         """The key of a sample."""
         shard, row = self.locate(sample)
-        return shard.keys[row]
+        return shard.index.keys[row]
 
     def place(self, sample: int) -> str:
         """Where the bytes of a sample's image lie, for messages: url and byte range."""
         shard, row = self.locate(sample)
-        start = int(shard.offsets[row])
-        return (
-            f"{storage.join(self.url, shard.name)} bytes {start}-{start + int(shard.lengths[row])}"
-        )
+        start, length = int(shard.offsets[row]), int(shard.lengths[row])
+        return f"{storage.join(self.url, shard.name)} bytes {start}-{start + length}"
+
+    def heads(self) -> dict[str, Any]:
+        """What `difference` compares, fit for JSON: channels, classes, and a line per shard."""
+        return {
+            "channels": self.channels,
+            "image_size": self.image_size,
+            "class_names": list(self.class_names),
+            "shards": {
+                shard.name: [shard.split, shard.samples, shard.digest, shard.index_digest]
+                for shard in self.shards
+            },
+        }
+
+    def local_file(self) -> Path:
+        """A file of this machine with this manifest, all its splits, for `open_local` to open.
+
+        It is the manifest's own file where that is local, else a copy in this user's temporary
+        folder, named by its content.
+        """
+        whole = self.whole or self
+        head = _head(whole)
+        rows = [shard.rows for shard in whole.shards]
+        files = {each.file for each in rows if isinstance(each, RowGroup)}
+        for file in files:
+            if file.head == head and file.is_in_place():
+                return file.path
+        return local_copy.keep(encode(head, (shard.index for shard in whole.shards)))
 
 
 def write_manifest(manifest: Manifest) -> None:
-    """Write `manifest.json` beside the shards, whole or not at all."""
-    text = json.dumps(
-        {
-            "version": MANIFEST_VERSION,
-            "digest": manifest.digest,
-            "samples": manifest.samples,
-            "bytes": manifest.bytes,
-            "image_size": manifest.image_size,
-            "channels": manifest.channels,
-            "class_names": manifest.class_names,
-            "options": manifest.options,
-            "shards": [_shard_to_json(shard) for shard in manifest.shards],
-        }
-    )
-    storage.write_bytes(storage.join(manifest.url, MANIFEST_NAME), text.encode())
+    """Write `manifest.parquet` beside the shards, whole or not at all."""
+    content = encode(_head(manifest), (shard.index for shard in manifest.shards))
+    storage.write_bytes(storage.join(manifest.url, MANIFEST_NAME), content)
 
 
 def read_manifest(url: str) -> Manifest:
@@ -155,47 +165,39 @@ def read_manifest(url: str) -> Manifest:
 
 
 def parse_manifest(url: str) -> Manifest:
-    """The manifest at `url` as written, without a look at the shards. Raises DataError."""
+    """The manifest at `url` as written, without a look at the shards. Raises DataError.
+
+    Rows are checked when they are read, so damage among them is raised there.
+    """
     place = storage.join(url, MANIFEST_NAME)
-    if not storage.exists(place):
-        raise DataError(
-            f"{place}: no such manifest. Pack the data first: `python jobs/pack_imagenet.py "
-            f"configs/pack_digits.yaml out={url}` for the digits, the same "
-            "with configs/pack_photographs.yaml for patches of photographs, or `python "
-            f"jobs/pack_imagenet.py source.url=FOLDER out={url}` for a folder of class folders."
-        )
+    if storage.is_local(url):
+        path = storage.local_path(place)
+        if path.is_file():
+            return _open(path, place, url)
+        raise _absent(url)
     try:
-        content = json.loads(storage.read_bytes(place))
-        if content["version"] != MANIFEST_VERSION:
-            raise DataError(
-                f"{place}: manifest version {content['version']!r}, expected {MANIFEST_VERSION}. "
-                "Pack again with this version of the code, into another folder."
-            )
-        manifest = Manifest(
-            url=url,
-            shards=tuple(_shard_from_json(shard) for shard in content["shards"]),
-            channels=content["channels"],
-            class_names=tuple(content["class_names"]),
-            image_size=content["image_size"],
-            options=content["options"],
-        )
-        written = content["digest"]
-    except (ValueError, KeyError, TypeError, OverflowError) as problem:
-        raise DataError(
-            f"{place}: damaged manifest ({type(problem).__name__}: {problem}). Copy it again from "
-            "where it was packed, or pack again into another folder."
-        ) from problem
-    if written != manifest.digest:
-        raise DataError(
-            f"{place}: the manifest's content has digest {manifest.digest}, but says {written}: it "
-            "was changed or damaged. Copy it again from where it was packed."
-        )
-    return manifest
+        path = local_copy.fetch(place)
+    except FileNotFoundError as problem:
+        raise _absent(url) from problem
+    return _open(path, f"{place} (its copy {path})", url)
+
+
+def open_local(file: Path, url: str) -> Manifest:
+    """The manifest in a file that `local_file` gave, of shards at `url`; no storage is asked.
+
+    Raises DataError where the file is gone or damaged.
+    """
+    return _open(file, str(file), url)
+
+
+def difference(before: Mapping[str, Any], now: Manifest) -> list[str]:
+    """What changed since `heads()` gave `before`, in words; nothing where nothing did."""
+    return between(before, now.heads())
 
 
 def check_shards(manifest: Manifest) -> None:
     """Raise DataError where a shard is missing or of another size than the manifest says."""
-    present = storage.list_sizes(manifest.url)
+    present = _sizes(manifest)
     problems = [
         f"{shard.name} is missing"
         if shard.name not in present
@@ -227,7 +229,7 @@ def check_manifest(manifest: Manifest, data: Data) -> None:
         problems.append(
             f"size: shards hold {held}, data.image_size {data.image_size}, data.crop none"
         )
-    if data.crop == "adm" and size is not None and size < data.image_size:
+    if data.crop in ("adm", "centre") and size is not None and size < data.image_size:
         problems.append(
             f"size: shards hold {size}x{size} images, data.image_size {data.image_size}"
         )
@@ -238,33 +240,111 @@ def check_manifest(manifest: Manifest, data: Data) -> None:
         )
 
 
+def _sizes(manifest: Manifest) -> dict[str, int]:
+    """Bytes of what lies in the folders of the shards, by name; one listing for each folder."""
+    folders = {posixpath.dirname(shard.name) for shard in manifest.shards}
+    return {
+        posixpath.join(folder, name): size
+        for folder in folders
+        for name, size in storage.list_sizes(storage.join(manifest.url, folder)).items()
+    }
+
+
+def _absent(url: str) -> DataError:
+    place, old = storage.join(url, MANIFEST_NAME), storage.join(url, OLD_MANIFEST_NAME)
+    if storage.exists(old):
+        return DataError(
+            f"{old}: a manifest of version 1, expected {MANIFEST_NAME} of version "
+            f"{MANIFEST_VERSION}. Make one for the same shards with `python jobs/index_shards.py "
+            f"{url}`, or pack again into another folder."
+        )
+    return DataError(
+        f"{place}: no such manifest. Pack the data first: `python jobs/pack_imagenet.py "
+        f"configs/pack_digits.yaml out={url}` for the digits, the same with "
+        "configs/pack_photographs.yaml for patches of photographs, or `python "
+        f"jobs/pack_imagenet.py source.url=FOLDER out={url}` for a folder of class folders. Shards "
+        f"of others get one by `python jobs/index_shards.py {url}`."
+    )
+
+
+def _open(path: Path, place: str, url: str) -> Manifest:
+    file = ColumnFile(path, place)
+    try:
+        content = json.loads(file.head)
+        version = content["version"]
+        if version == MANIFEST_VERSION:
+            manifest = _from_json(content, file, url)
+            written = content["digest"]
+    except (ValueError, LookupError, TypeError, AttributeError) as problem:
+        raise DataError(
+            f"{place}: damaged manifest ({type(problem).__name__}: {problem}). Copy it again from "
+            "where it was packed, or pack again into another folder."
+        ) from problem
+    if version != MANIFEST_VERSION:
+        raise DataError(
+            f"{place}: manifest version {version!r}, expected {MANIFEST_VERSION}. Pack or index "
+            "again with this version of the code, into another folder."
+        )
+    if written != manifest.digest:
+        raise DataError(
+            f"{place}: the manifest's content has digest {manifest.digest}, but says {written}: it "
+            "was changed or damaged. Copy it again from where it was packed."
+        )
+    return manifest
+
+
+def _head(manifest: Manifest) -> bytes:
+    content = {
+        "version": MANIFEST_VERSION,
+        "digest": manifest.digest,
+        "image_size": manifest.image_size,
+        "channels": manifest.channels,
+        "class_names": manifest.class_names,
+        "options": manifest.options,
+        "shards": [_shard_to_json(shard) for shard in manifest.shards],
+    }
+    return json.dumps(content).encode()
+
+
+def _from_json(content: Mapping[str, Any], file: ColumnFile, url: str) -> Manifest:
+    rows = [shard["samples"] for shard in content["shards"]]
+    if rows != file.rows:
+        raise ValueError("the rows and the shards of its head differ in number")
+    shards = tuple(
+        _shard_from_json(shard, RowGroup(file, number))
+        for number, shard in enumerate(content["shards"])
+    )
+    return Manifest(
+        url=url,
+        shards=shards,
+        channels=content["channels"],
+        class_names=tuple(content["class_names"]),
+        image_size=content["image_size"],
+        options=content["options"],
+    )
+
+
 def _shard_to_json(shard: Shard) -> dict[str, Any]:
     return {
         "name": shard.name,
         "split": shard.split,
-        "samples": shard.samples,
         "bytes": shard.bytes,
+        "samples": shard.samples,
         "digest": shard.digest,
-        "keys": shard.keys,
-        "labels": shard.labels.tolist(),
-        "offsets": shard.offsets.tolist(),
-        "lengths": shard.lengths.tolist(),
-        "digests": [f"{digest:016x}" for digest in shard.digests.tolist()],
+        "index_digest": shard.index_digest,
     }
 
 
-def _shard_from_json(content: Mapping[str, Any]) -> Shard:
-    columns = [content[name] for name in ("keys", "labels", "offsets", "lengths", "digests")]
-    if any(len(column) != content["samples"] for column in columns):
-        raise ValueError(f"columns of {content['name']} differ in length")
+def _shard_from_json(content: Mapping[str, Any], rows: RowGroup) -> Shard:
+    name, split = content["name"], content["split"]
+    if split not in get_args(Split) or name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"shard {name!r} of split {split!r}: no file below the manifest")
     return Shard(
-        name=content["name"],
-        split=content["split"],
+        name=name,
+        split=split,
         bytes=content["bytes"],
         digest=content["digest"],
-        keys=tuple(content["keys"]),
-        labels=np.asarray(content["labels"], np.int32),
-        offsets=np.asarray(content["offsets"], np.int64),
-        lengths=np.asarray(content["lengths"], np.int64),
-        digests=np.asarray([int(digest, 16) for digest in content["digests"]], np.uint64),
+        samples=content["samples"],
+        index_digest=content["index_digest"],
+        rows=rows,
     )

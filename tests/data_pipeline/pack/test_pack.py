@@ -75,7 +75,7 @@ def test_over_the_same_pack_nothing_is_done(digits_copy, digits_recipe):
 
 def test_what_was_interrupted_or_damaged_is_restored(digits_copy, digits_recipe):
     before = contents(digits_copy)
-    (digits_copy / "manifest.json").unlink()
+    (digits_copy / "manifest.parquet").unlink()
     (digits_copy / "train-000002.tar").unlink()
     assert "1797 images packed, 0 left out" in pack(digits_recipe(digits_copy)).summary()
     assert contents(digits_copy) == before
@@ -176,7 +176,7 @@ def test_too_many_bad_images_stop_the_packer(odd_folder, photo_recipe, tmp_path)
         DataError, match="1 of 16 images cannot be used, more than max_bad_fraction"
     ):
         pack(recipe)
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not (tmp_path / "out" / "manifest.parquet").exists()
 
 
 def test_a_source_of_nothing_but_bad_images(tmp_path, photo_recipe):

@@ -1,17 +1,32 @@
 import json
+import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import check_manifest
+from data_pipeline.shards.manifest import check_shards
+from data_pipeline.shards.manifest import difference
+from data_pipeline.shards.manifest import open_local
+from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.manifest import write_manifest
+from system.foundation import storage
 from system.foundation.errors import DataError
+from tests.data_pipeline.manifests import make_manifest
+from tests.data_pipeline.manifests import rewrite
+
+SAMPLES, SHARDS = 1797, 19
 
 
-def change(url, **changes):
-    path = url / MANIFEST_NAME
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def rows_of(manifest):
+    return [
+        (index.keys[:], *(column.tolist() for column in columns))
+        for index in map(manifest.indices, range(len(manifest.shards)))
+        for columns in [(index.labels, index.offsets, index.lengths, index.digests)]
+    ]
 
 
 def test_it_comes_back_as_written(digits_copy, digits_url):
@@ -19,9 +34,13 @@ def test_it_comes_back_as_written(digits_copy, digits_url):
     write_manifest(read_manifest(str(digits_copy)))
     again = read_manifest(str(digits_copy))
     assert again.digest == first.digest
-    assert again.samples == 1797
+    assert rows_of(again) == rows_of(first)
+    assert again.samples == SAMPLES
     assert again.bytes == sum(path.stat().st_size for path in digits_copy.glob("*.tar"))
     assert (again.image_size, again.channels, again.classes) == (8, 1, 10)
+    assert (digits_copy / MANIFEST_NAME).read_bytes() == storage.read_bytes(
+        storage.join(digits_url, MANIFEST_NAME)
+    )
 
 
 def test_splits_are_disjoint_and_whole(digits_url):
@@ -44,45 +63,112 @@ def test_samples_are_numbered_through_the_shards(digits):
     assert digits.place(100).startswith(f"{digits.url}/train-000001.tar bytes ")
 
 
+def test_labels_of_all_are_those_of_the_shards(digits_url, digits):
+    held_out = read_manifest(digits_url).split("held_out")
+    in_memory = replace(
+        digits, shards=tuple(replace(each, rows=each.index) for each in digits.shards)
+    )
+    for manifest in (digits, held_out, in_memory):
+        expected = np.concatenate([shard.labels for shard in manifest.shards])
+        assert manifest.labels.dtype == np.int32
+        np.testing.assert_array_equal(manifest.labels, expected)
+
+
+def test_a_local_file_of_every_split_for_another_process(digits_url, digits):
+    file = digits.local_file()
+    assert str(file) == f"{digits_url}/{MANIFEST_NAME}"
+    there = open_local(file, digits_url)
+    assert there.split("train").digest == digits.digest
+    assert there.digest == read_manifest(digits_url).digest
+    assert pickle.loads(pickle.dumps(digits)).labels.tolist() == digits.labels.tolist()
+
+
+def test_a_local_file_of_what_is_elsewhere_or_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = make_manifest(50, 20, url=f"memory://{tmp_path.name}")
+    file = made.local_file()
+    assert file.is_relative_to(tmp_path)
+    assert open_local(file, made.url).digest == made.digest
+    write_manifest(made)
+    assert parse_manifest(made.url).split("train").local_file() == file
+    file.unlink()  # as those who tidy temporary folders do
+    parsed = parse_manifest(made.url)
+    assert parsed.local_file() == file
+    assert rows_of(parsed) == rows_of(made)
+    file.unlink()
+    assert open_local(parsed.local_file(), made.url).digest == made.digest
+
+
+def test_a_file_that_was_replaced_is_not_handed_on(digits_copy, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    manifest = read_manifest(str(digits_copy))
+    write_manifest(make_manifest(50, 20, url=str(digits_copy)))
+    file = manifest.local_file()
+    assert file.parent != digits_copy
+    assert open_local(file, manifest.url).digest == manifest.digest
+
+
 def test_missing_says_how_to_pack(tmp_path):
-    with pytest.raises(
-        DataError, match=r"pack_imagenet\.py configs/pack_digits\.yaml out="
-    ) as caught:
-        read_manifest(str(tmp_path / "absent"))
-    assert "absent/manifest.json" in str(caught.value)
+    for url in (str(tmp_path / "absent"), f"memory://{tmp_path.name}/absent"):
+        with pytest.raises(
+            DataError, match=r"pack_imagenet\.py configs/pack_digits\.yaml out="
+        ) as caught:
+            read_manifest(url)
+        assert "absent/manifest.parquet: no such manifest" in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["", "memory:/"])
+def test_a_manifest_of_the_first_version(root, tmp_path):
+    url = f"{root}{tmp_path}"
+    storage.write_bytes(storage.join(url, "manifest.json"), b'{"version": 1}')
+    with pytest.raises(DataError, match=r"manifest\.json: .* version 1, .*index_shards\.py"):
+        read_manifest(url)
 
 
 def test_another_version(digits_copy):
-    change(digits_copy, version=99)
-    with pytest.raises(DataError, match="manifest version 99, expected 1"):
+    rewrite(digits_copy, lambda head: head.update(version=99))
+    with pytest.raises(DataError, match="manifest version 99, expected 2"):
         read_manifest(str(digits_copy))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', '"text"', "\udcff"])
-def test_damaged_text(digits_copy, text):
-    (digits_copy / MANIFEST_NAME).write_bytes(text.encode("utf-8", "surrogateescape"))
+@pytest.mark.parametrize("content", [b"", b"{", b"PAR1", b"PAR1\0\0\0\0PAR1", b"x" * 100])
+@pytest.mark.parametrize("root", ["", "memory:/"])
+def test_no_parquet(content, root, tmp_path):
+    url = f"{root}{tmp_path}"
+    storage.write_bytes(storage.join(url, MANIFEST_NAME), content)
+    with pytest.raises(DataError, match=rf"{MANIFEST_NAME}.*damaged manifest"):
+        read_manifest(url)
+
+
+@pytest.mark.parametrize("key", ["version", "digest", "channels", "class_names", "shards"])
+def test_a_head_that_lacks_something(digits_copy, key):
+    rewrite(digits_copy, lambda head: head.pop(key))
     with pytest.raises(DataError, match="damaged manifest"):
         read_manifest(str(digits_copy))
 
 
-def test_columns_of_other_lengths(digits_copy):
-    shards = json.loads((digits_copy / MANIFEST_NAME).read_text())["shards"]
-    shards[0]["labels"].pop()
-    change(digits_copy, shards=shards)
-    with pytest.raises(DataError, match="differ in length"):
-        read_manifest(str(digits_copy))
+def test_shards_elsewhere_and_of_no_split(digits_copy):
+    for changes in ({"name": "../x.tar"}, {"name": "/x.tar"}, {"split": "test"}, {"samples": 99}):
+        rewrite(digits_copy, lambda head, changes=changes: head["shards"][0].update(changes))
+        with pytest.raises(DataError, match="damaged manifest"):
+            read_manifest(str(digits_copy))
 
 
-def test_changed_content(digits_copy):
-    shards = json.loads((digits_copy / MANIFEST_NAME).read_text())["shards"]
-    shards[0]["labels"][3] = (shards[0]["labels"][3] + 1) % 10
-    change(digits_copy, shards=shards)
-    with pytest.raises(DataError, match="changed or damaged"):
-        read_manifest(str(digits_copy))
-
-
-def test_changed_classes(digits_copy):
-    change(digits_copy, class_names=list("01234"))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head.update(class_names=list("01234")),
+        lambda head: head.update(channels=3),
+        lambda head: head.update(image_size=None),
+        lambda head: head["shards"][0].update(split="held_out"),
+        lambda head: head["shards"][1].update(bytes=7),
+        lambda head: head["shards"][2].update(digest="0" * 32),
+        lambda head: head["shards"][3].update(index_digest="0" * 32),
+        lambda head: head["shards"][4].update(name="train-00004.tar"),
+    ],
+)
+def test_changed_head(digits_copy, change):
+    rewrite(digits_copy, change)
     with pytest.raises(DataError, match="changed or damaged"):
         read_manifest(str(digits_copy))
 
@@ -93,6 +179,18 @@ def test_shards_missing_and_of_another_size(digits_copy):
         file.truncate(1000)
     with pytest.raises(DataError, match=r"2 of 19 shards.*000001.tar is missing; .*has 1000 bytes"):
         read_manifest(str(digits_copy))
+
+
+def test_shards_in_folders_are_looked_for_there(digits_copy):
+    (digits_copy / "part").mkdir()
+    (digits_copy / "train-000001.tar").rename(digits_copy / "part" / "1.tar")
+    manifest = parse_manifest(str(digits_copy))
+    shards = list(manifest.shards)
+    (place,) = (i for i, shard in enumerate(shards) if shard.name == "train-000001.tar")
+    shards[place] = replace(shards[place], name="part/1.tar")
+    check_shards(replace(manifest, shards=tuple(shards)))
+    with pytest.raises(DataError, match=r"1 of 19 shards.*train-000001\.tar is missing"):
+        check_shards(manifest)
 
 
 def test_a_recipe_that_fits(digits, digits_data, photos, photo_data):
@@ -107,7 +205,18 @@ def test_a_recipe_for_other_data_hears_everything_at_once(digits, digits_data, p
         check_manifest(digits, other)
     for part in ("channels: shards 1", "classes: shards 10", "shards hold 8x8 images", digits.url):
         assert part in str(caught.value)
-    with pytest.raises(DataError, match=r"shards hold 8x8 images, data\.image_size 256"):
-        check_manifest(digits, digits_data(crop="adm", image_size=256))
+    for crop in ("adm", "centre"):
+        with pytest.raises(DataError, match=r"shards hold 8x8 images, data\.image_size 256"):
+            check_manifest(digits, digits_data(crop=crop, image_size=256))
     with pytest.raises(DataError, match="images of several sizes"):
         check_manifest(photos, photo_data(crop="none"))
+
+
+def test_heads_go_through_json_and_tell_what_changed(digits_url):
+    whole = read_manifest(digits_url)
+    heads = json.loads(json.dumps(whole.heads()))
+    assert difference(heads, whole) == []
+    assert len(heads["shards"]) == SHARDS
+    assert difference(heads, replace(whole, shards=whole.shards[1:])) == [
+        f"1 shards gone: {whole.shards[0].name}"
+    ]

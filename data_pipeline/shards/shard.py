@@ -1,0 +1,65 @@
+"""One tar of samples: what it weighs, and the rows that say where in it each image lies."""
+
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int32
+from jaxtyping import Int64
+from jaxtyping import UInt64
+
+from data_pipeline.shards.columns import RowGroup
+from data_pipeline.shards.columns import ShardIndex
+
+Split = Literal["train", "held_out"]
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One tar: what it weighs, and where in it the image of each sample lies."""
+
+    name: str
+    split: Split
+    bytes: int
+    digest: str  # xxh3-128 of the whole file, hexadecimal
+    samples: int
+    index_digest: str  # xxh3-128 of its rows, hexadecimal
+    rows: ShardIndex | RowGroup = field(repr=False)
+
+    @property
+    def index(self) -> ShardIndex:
+        """The rows, read if they are not at hand. Raises DataError where they are damaged."""
+        if isinstance(self.rows, ShardIndex):
+            return self.rows
+        return self.rows.file.index(self.rows.number, self.index_digest)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of each sample."""
+        return tuple(self.index.keys)
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "samples"]:
+        """The label of each sample."""
+        return self.index.labels
+
+    @property
+    def offsets(self) -> Int64[np.ndarray, "samples"]:
+        """The first byte of each sample's image in the tar."""
+        return self.index.offsets
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "samples"]:
+        """The bytes of each sample's image."""
+        return self.index.lengths
+
+    @property
+    def digests(self) -> UInt64[np.ndarray, "samples"]:
+        """xxh3-64 of each image's bytes."""
+        return self.index.digests
+
+
+def make_shard(name: str, split: Split, size: int, digest: str, index: ShardIndex) -> Shard:
+    """A shard of `size` bytes with these rows in memory."""
+    return Shard(name, split, size, digest, len(index), index.digest, index)
