@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 
 _UNFINISHED = ".part"
+_WRITE_BUFFER = 2**20
 
 
 def join(url: str, *parts: str) -> str:
@@ -135,6 +137,20 @@ def write_bytes(url: str, data: bytes) -> None:
             return
         filesystem, path = open_filesystem(url)
         filesystem.pipe_file(path, data)
+
+
+def write_parts(url: str, parts: Sequence[bytes]) -> None:
+    """Write a whole file out of its parts, which for a local file are not joined in memory."""
+    if not is_local(url):
+        write_bytes(url, b"".join(parts))
+        return
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb", buffering=_WRITE_BUFFER) as file:
+            file.writelines(parts)
+
+    with _named(url, "write"):
+        _write_local(local_path(url), write)
 
 
 def write_new(url: str, data: bytes) -> None:

@@ -43,6 +43,15 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return f"s3://{name}/runs"
 
 
+def test_parts_are_one_file(root: str) -> None:
+    url = storage.join(root, "a", "b.bin")
+    storage.write_parts(url, [b"one", b"", b"x" * (2**20 + 1), b"two"])
+    assert storage.read_bytes(url) == b"one" + b"x" * (2**20 + 1) + b"two"
+    storage.write_parts(url, [])
+    assert storage.size(url) == 0
+    assert storage.list_names(storage.join(root, "a")) == ["b.bin"]
+
+
 def test_what_is_written_is_read(root: str, tmp_path: Path) -> None:
     url = storage.join(root, "a", "b.bin")
     assert not storage.exists(url)
