@@ -1,4 +1,4 @@
-"""Manifests of shards that do not exist, of any size: for planning, and for what only reads rows."""
+"""Manifests of shards that do not exist, of any size: for planning, and for readers of rows."""
 
 import json
 
