@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+_JPEG_START = b"\xff\xd8"
 _EXIF_ORIENTATION = 0x0112
 _REFUSALS = (
     OSError,
@@ -56,7 +57,7 @@ def decode(data: bytes, channels: int) -> Decoded:
     """
     if not data:
         raise BadSample("zero bytes")
-    if not simplejpeg.is_jpeg(data):
+    if not data.startswith(_JPEG_START):
         return Decoded(_decode_with_pillow(data, channels))
     try:
         colours = simplejpeg.decode_jpeg_header(data)[2]

@@ -60,12 +60,50 @@ def test_sixteen_bits_are_scaled(photographs):
     )
 
 
-def test_cmyk_falls_back_to_pillow_and_says_so(photographs):
+def test_sixteen_bits_of_grey_in_colour(photographs):
+    values = photographs[0][:30, :40, 0].astype(np.uint16) * 257
+    data = encoded(Image.fromarray(values), "PNG")
+    assert np.array_equal(decode(data, 3).image, np.repeat((values >> 8)[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_cmyk_falls_back_to_pillow_and_says_so(photographs, channels, mode):
     image = Image.fromarray(photographs[0][:64, :64]).convert("CMYK")
     data = encoded(image, "JPEG", quality=95)
-    decoded = decode(data, 3)
-    assert decoded.fallback is not None
-    assert np.array_equal(decoded.image, np.array(Image.open(io.BytesIO(data)).convert("RGB")))
+    decoded = decode(data, channels)
+    assert decoded.fallback == "simplejpeg: CMYK is left to Pillow"
+    expected = np.array(Image.open(io.BytesIO(data)).convert(mode))
+    assert np.array_equal(decoded.image.squeeze(), expected)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_grey_jpeg_has_the_pixels_that_pillow_gives(photographs, channels, mode):
+    data = encoded(Image.fromarray(photographs[0][:65, :63]).convert("L"), "JPEG")
+    decoded = decode(data, channels)
+    assert decoded.fallback is None
+    expected = np.array(Image.open(io.BytesIO(data)).convert(mode))
+    assert np.array_equal(decoded.image.squeeze(), expected)
+
+
+def test_the_grey_of_a_colour_jpeg_is_its_luma(photographs, jpeg):
+    data = jpeg(photographs[0][:65, :63])
+    luma = Image.open(io.BytesIO(data))
+    luma.draft("L", None)
+    assert np.array_equal(decode(data, 1).image.squeeze(), np.array(luma))
+
+
+def test_a_picture_that_exif_turns_keeps_its_pixels_as_stored(photographs, jpeg):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = photographs[0][:30, :50]
+    assert np.array_equal(decode(jpeg(image, exif=exif), 3).image, decode(jpeg(image), 3).image)
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(photographs, jpeg):
+    data = jpeg(photographs[0][:30, :50])
+    decoded = decode(data + bytes(7), 3)
+    assert decoded.fallback is None
+    assert np.array_equal(decoded.image, decode(data, 3).image)
 
 
 def test_float_pixels_are_refused():
