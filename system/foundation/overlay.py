@@ -51,6 +51,12 @@ def is_file(argument: str) -> bool:
     return argument.endswith((".yaml", ".yml")) and _SETTING.fullmatch(argument) is None
 
 
+def is_bare(argument: str) -> bool:
+    """Whether an argument is neither an overlay, nor a setting, nor a flag: a value without key."""
+    is_setting = _SETTING.fullmatch(argument) is not None
+    return not (is_setting or is_file(argument) or argument.startswith("-"))
+
+
 def read_settings(arguments: Sequence[str]) -> Section:
     """The tree of `key.path=value` arguments; a later one wins. Raises YamlProblem."""
     settings = Section({}, COMMAND_LINE)

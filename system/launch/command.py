@@ -26,6 +26,7 @@ from system.foundation.config import describe
 from system.foundation.config import resolve
 from system.foundation.errors import RecipeError
 from system.foundation.errors import TrainingSystemError
+from system.foundation.overlay import is_bare
 from system.foundation.recipe import Recipe
 
 EXIT_OK = 0
@@ -43,13 +44,17 @@ def command(
     about: str,
     schema: type[BaseModel] = Recipe,
     arguments: Sequence[str] | None = None,
+    bare: str | None = None,
 ) -> NoReturn:
     """Run `main` on the settings of this command line, and leave with its exit code.
 
     `recipe` is the embedded default, a path relative to the project's root; None where the schema's
-    own defaults are complete. `--help` prints `about` and every key.
+    own defaults are complete. `bare` is the key that a first argument without one stands for.
+    `--help` prints `about` and every key.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if bare is not None and given and is_bare(given[0]):
+        given[0] = f"{bare}={given[0]}"
     with _terminate_like_interrupt():
         sys.exit(run(main, recipe, about=about, schema=schema, arguments=given))
 

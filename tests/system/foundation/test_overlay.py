@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from system.foundation.overlay import complete
+from system.foundation.overlay import is_bare
 from system.foundation.overlay import is_file
 from system.foundation.overlay import lay_over
 from system.foundation.overlay import put
@@ -158,3 +159,12 @@ def test_put_makes_the_sections_on_the_way() -> None:
     }
     assert put(base, ["c", "f"], Leaf(5, "x")).plain() == {"a": {"b": 1}, "c": {"f": 5}}
     assert base.plain() == {"a": {"b": 1}, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("argument", "bare"),
+    [("s3://bucket/a=1/b", True), ("shards/digits", True), ("runs/a.b=c", True), ("x.yaml", False),
+     ("url=shards", False), ("a.b=", False), ("--help", False), ("-h", False)],
+)  # fmt: skip
+def test_a_value_without_key_is_told_from_all_else(argument: str, bare: bool) -> None:
+    assert is_bare(argument) == bare

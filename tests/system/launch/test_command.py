@@ -73,6 +73,26 @@ def test_help_shows_the_values_that_the_other_arguments_give(capsys):
     assert "count" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["7", "other=x"], 7), (["count=7"], 7), (["other=x"], 1), (["7", "8"], 2), ([], 1)],
+)
+def test_a_first_argument_may_come_without_its_key(arguments, code):
+    class Two(Settings):
+        other: str = "y"
+
+    with pytest.raises(SystemExit) as left:
+        command(
+            lambda resolved: resolved.recipe.count,
+            None,
+            about="",
+            schema=Two,
+            arguments=arguments,
+            bare="count",
+        )
+    assert left.value.code == code
+
+
 def test_termination_unwinds_like_an_interrupt(capsys):
     before = signal.getsignal(signal.SIGTERM)
 
