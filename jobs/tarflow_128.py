@@ -1,7 +1,7 @@
 r"""Train TARFlow on ImageNet at 128 pixels, class-conditional: patches of 4, noise 0.15.
 
-    python jobs/pack_imagenet.py source.url=/data/imagenet/train crop_size=128 \
-        out=shards/imagenet_128
+    python jobs/pack_imagenet.py source.url=/data/imagenet/train \
+        store.kind=square store.size=128 out=shards/imagenet_128
     ray job submit --working-dir . -- python jobs/tarflow_128.py \
         run.root=s3://bucket/runs data.shards=s3://bucket/imagenet_128
 

@@ -1,6 +1,7 @@
 r"""Train TARFlow on ImageNet at 64 pixels, class-conditional: patches of 2, eight blocks.
 
-    python jobs/pack_imagenet.py source.url=/data/imagenet/train crop_size=64 out=shards/imagenet_64
+    python jobs/pack_imagenet.py source.url=/data/imagenet/train \
+        store.kind=square store.size=64 out=shards/imagenet_64
     ray job submit --working-dir . -- python jobs/tarflow_64.py \
         run.root=s3://bucket/runs data.shards=s3://bucket/imagenet_64
 

@@ -1,6 +1,7 @@
 r"""Train TARFlow at 64 pixels as R-REPA's ablations do: patches of 4, width 1024, averaged weights.
 
-    python jobs/pack_imagenet.py source.url=/data/imagenet/train crop_size=64 out=shards/imagenet_64
+    python jobs/pack_imagenet.py source.url=/data/imagenet/train \
+        store.kind=square store.size=64 out=shards/imagenet_64
     ray job submit --working-dir . -- python jobs/tarflow_64_rrepa.py configs/variants/rrepa.yaml \
         run.root=s3://bucket/runs data.shards=s3://bucket/imagenet_64 \
         objective.alignment.teacher.weights=/models/dinov2_vitb14_pretrain.pth

@@ -13,14 +13,22 @@ being trivial.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 from jaxtyping import Int64
 from jaxtyping import UInt8
+from pydantic import Field
 
+from data_pipeline.images.decode import encode_png
 from data_pipeline.shards.manifest import Split
+from data_pipeline.sources.entry import Entry
+from data_pipeline.sources.entry import Source
+from system.foundation.settings.record import PositiveInt
+from system.foundation.settings.record import Record
 
 PHOTOGRAPHS = ("china", "flower")
 TILE = 64
@@ -30,6 +38,49 @@ CLASS_NAMES = tuple(
     f"{photograph}-{texture}-{warmth}"
     for photograph, texture, warmth in product(PHOTOGRAPHS, ("plain", "textured"), ("cool", "warm"))
 )
+
+
+class Photographs(Record):
+    """Colour patches of the two photographs bundled with scikit-learn, in eight made-up classes.
+
+    They bring splits of their own, which share no pixel: see photographs.py.
+    """
+
+    kind: Literal["photographs"] = "photographs"
+    size: PositiveInt = Field(16, le=43, description="side of a patch, pixels")
+    stride: PositiveInt = Field(8, description="pixels between neighbouring patches of a tile")
+
+
+class PhotographsReader:
+    """Patches as lossless colour PNGs; a place is the number of the patch."""
+
+    concurrency = 1
+
+    def __init__(self, recipe: Photographs) -> None:
+        self._recipe = recipe
+
+    @cached_property
+    def patches(self) -> "list[Patch]":
+        """All patches, cut."""
+        from sklearn.datasets import load_sample_images  # seconds to import, as for the digits
+
+        return cut_patches(load_sample_images().images, self._recipe.size, self._recipe.stride)
+
+    def read(self, entry: Entry) -> bytes:
+        """The PNG of an entry."""
+        return encode_png(self.patches[int(entry.place[0])].image)
+
+
+def open_photographs(recipe: Photographs) -> Source:
+    """All patches, `china-128-064` and on: photograph, row, column."""
+    reader = PhotographsReader(recipe)
+    entries = tuple(
+        Entry(patch.key, int(label), "png", len(encode_png(patch.image)), patch.split, (index,))
+        for index, (patch, label) in enumerate(
+            zip(reader.patches, classes_of(reader.patches), strict=True)
+        )
+    )
+    return Source(CLASS_NAMES, entries, (), reader)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,167 @@
+"""A tar read in place: what lies where in it, found by jumping from header to header.
+
+Nothing is unpacked. A member is a stretch of the archive's bytes, so a tar inside a tar is walked
+the same way, between its own bounds.
+"""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from system.foundation import storage
+from system.foundation.errors import DataError
+
+BLOCK = tarfile.BLOCKSIZE
+REMOTE_BLOCK = 64 * 1024
+_LONGEST_EXTENSION = 2**20  # bytes of a long name or of extended headers: beyond is no tar
+
+
+class Stretches(Protocol):
+    """A file that gives any stretch of its bytes."""
+
+    url: str
+    size: int
+
+    def read(self, start: int, length: int) -> bytes:
+        """Exactly these bytes. Raises DataError where the file ends before."""
+
+
+class LocalStretches:
+    """A file of this machine; safe among threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._file = storage.local_path(url).open("rb", buffering=0)
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, start: int, length: int) -> bytes:
+        """Exactly these bytes."""
+        data = os.pread(self._file.fileno(), length, start)
+        if len(data) != length:
+            raise _ends_early(self, start, length)
+        return data
+
+
+class RemoteStretches:
+    """A file of an object store: one request for each stretch."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.size = storage.size(url)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Exactly these bytes."""
+        if start + length > self.size:
+            raise _ends_early(self, start, length)
+        return storage.read_range(self.url, start, length)
+
+
+class Buffered:
+    """Small reads of a file that mostly go forward, out of larger blocks; for one thread."""
+
+    def __init__(self, file: Stretches, block: int = REMOTE_BLOCK) -> None:
+        self.url = file.url
+        self.size = file.size
+        self._file = file
+        self._block = block
+        self._start = 0
+        self._data = b""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Exactly these bytes."""
+        first = start - self._start
+        if first < 0 or first + length > len(self._data):
+            wanted = max(length, min(self._block, self.size - start))
+            self._data, self._start, first = self._file.read(start, wanted), start, 0
+        return self._data[first : first + length]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one header says: a name, and where the content lies in the archive."""
+
+    name: str
+    start: int
+    length: int
+    is_file: bool  # and not a link, folder or device
+
+
+def open_stretches(url: str) -> Stretches:
+    """The file at `url`. Raises DataError where there is none."""
+    try:
+        return LocalStretches(url) if storage.is_local(url) else RemoteStretches(url)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as problem:
+        raise DataError(f"{url}: cannot be read ({problem}); expected a tar file.") from problem
+
+
+def walk(file: Stretches, start: int = 0, stop: int | None = None) -> Iterator[Member]:
+    """All members between two places of a file, in order.
+
+    Raises DataError for a damaged header, for content that reaches beyond `stop`, and where the
+    mark of a tar's end is missing: a tar that was cut off must not pass for a short one.
+    """
+    end = file.size if stop is None else stop
+    position, name = start, None
+    while position + BLOCK <= end:
+        head = file.read(position, BLOCK)
+        if head == bytes(BLOCK):
+            return
+        member = _parse(file, head, position)
+        content = position + BLOCK
+        position = content + -(-member.size // BLOCK) * BLOCK
+        if member.size < 0 or content + member.size > end:
+            raise _damaged(
+                file,
+                content - BLOCK,
+                f"{member.name!r} has {member.size} bytes, {content + member.size - end} more than "
+                "there are",
+            )
+        if member.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+            name = _long_name(file, member, content) or name
+        elif member.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
+            yield Member(name or member.name, content, member.size, member.isreg())
+            name = None
+    raise _damaged(file, position, f"the mark of its end is missing before byte {end}")
+
+
+def _parse(file: Stretches, head: bytes, position: int) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as problem:
+        gzipped = head[:2] == b"\x1f\x8b"
+        why = "it is compressed; unpack the gzip layer first" if gzipped else str(problem)
+        raise _damaged(file, position, why) from problem
+
+
+def _long_name(file: Stretches, member: tarfile.TarInfo, content: int) -> str | None:
+    """The name that an extension of tar gives the next member."""
+    if member.size > _LONGEST_EXTENSION:
+        raise _damaged(file, content, f"an extended header of {member.size} bytes")
+    data = file.read(content, member.size)
+    if member.type == tarfile.GNUTYPE_LONGNAME:
+        return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    while data:
+        length, _, record = data.partition(b" ")
+        if not length.isdigit() or int(length) <= len(length):
+            raise _damaged(file, content, "an extended header that is none")
+        field, _, value = record[: int(length) - len(length) - 1].partition(b"=")
+        if field == b"path":
+            return value.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+        data = data[int(length) :]
+    return None
+
+
+def _damaged(file: Stretches, position: int, why: str) -> DataError:
+    return DataError(
+        f"{file.url}: damaged tar at byte {position} of {file.size} ({why}). Download or copy this "
+        "archive again, and compare its checksum with the published one."
+    )
+
+
+def _ends_early(file: Stretches, start: int, length: int) -> DataError:
+    return DataError(
+        f"{file.url}: ends at byte {file.size}, expected {length} bytes from {start}: it changed "
+        "or was cut off. Download or copy it again."
+    )
