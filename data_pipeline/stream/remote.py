@@ -205,7 +205,7 @@ def _options(url: str, settings: Fetching) -> dict[str, Any]:
 
 
 def _is_refusal(problem: Exception) -> bool:
-    answer = getattr(problem, "status", getattr(problem, "code", None))
+    answer = problem.status if hasattr(problem, "status") else getattr(problem, "code", None)
     return (
         isinstance(problem, PermissionError)
         or answer in _REFUSED
@@ -214,7 +214,8 @@ def _is_refusal(problem: Exception) -> bool:
 
 
 def _describe(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {without_credentials(str(problem))[:300]}"
+    text = without_credentials(str(problem)).rstrip(".")[:300]
+    return f"{type(problem).__name__}: {text}"
 
 
 def lost(span: Span, problem: Exception) -> DataError:
