@@ -5,7 +5,9 @@ the same way, between its own bounds.
 """
 
 import os
+import stat
 import tarfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +17,7 @@ from system.foundation.errors import DataError
 
 BLOCK = tarfile.BLOCKSIZE
 REMOTE_BLOCK = 64 * 1024
+_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONGEST_EXTENSION = 2**20  # bytes of a long name or of extended headers: beyond is no tar
 
 
@@ -33,12 +36,16 @@ class LocalStretches:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._file = storage.local_path(url).open("rb", buffering=0)
-        self.size = os.fstat(self._file.fileno()).st_size
+        self._descriptor = os.open(storage.local_path(url), os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+        about = os.fstat(self._descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(f"{url}: not a file; expected a tar file.")
+        self.size = about.st_size
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly these bytes."""
-        data = os.pread(self._file.fileno(), length, start)
+        data = os.pread(self._descriptor, length, start)
         if len(data) != length:
             raise _ends_early(self, start, length)
         return data
@@ -92,7 +99,7 @@ def open_stretches(url: str) -> Stretches:
     """The file at `url`. Raises DataError where there is none."""
     try:
         return LocalStretches(url) if storage.is_local(url) else RemoteStretches(url)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as problem:
+    except (FileNotFoundError, PermissionError) as problem:
         raise DataError(f"{url}: cannot be read ({problem}); expected a tar file.") from problem
 
 
@@ -103,26 +110,23 @@ def walk(file: Stretches, start: int = 0, stop: int | None = None) -> Iterator[M
     mark of a tar's end is missing: a tar that was cut off must not pass for a short one.
     """
     end = file.size if stop is None else stop
-    position, name = start, None
+    position = start
+    said: dict[str, str] = {}  # by extended headers, about the next member
     while position + BLOCK <= end:
         head = file.read(position, BLOCK)
         if head == bytes(BLOCK):
             return
         member = _parse(file, head, position)
-        content = position + BLOCK
-        position = content + -(-member.size // BLOCK) * BLOCK
-        if member.size < 0 or content + member.size > end:
-            raise _damaged(
-                file,
-                content - BLOCK,
-                f"{member.name!r} has {member.size} bytes, {content + member.size - end} more than "
-                "there are",
-            )
-        if member.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
-            name = _long_name(file, member, content) or name
+        content, size = position + BLOCK, int(said.get("size", member.size))
+        if size < 0 or content + size > end:
+            beyond = f"{member.name!r} has {size} bytes, {content + size - end} more than there are"
+            raise _damaged(file, position, beyond)
+        position = content + -(-size // BLOCK) * BLOCK
+        if member.type in _EXTENSIONS:
+            said |= _said(file, member, content)
         elif member.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
-            yield Member(name or member.name, content, member.size, member.isreg())
-            name = None
+            yield Member(said.get("path", member.name), content, size, member.isreg())
+            said = {}
     raise _damaged(file, position, f"the mark of its end is missing before byte {end}")
 
 
@@ -135,22 +139,28 @@ def _parse(file: Stretches, head: bytes, position: int) -> tarfile.TarInfo:
         raise _damaged(file, position, why) from problem
 
 
-def _long_name(file: Stretches, member: tarfile.TarInfo, content: int) -> str | None:
-    """The name that an extension of tar gives the next member."""
+def _said(file: Stretches, member: tarfile.TarInfo, content: int) -> dict[str, str]:
+    """What an extended header says of the next member's path and size."""
     if member.size > _LONGEST_EXTENSION:
         raise _damaged(file, content, f"an extended header of {member.size} bytes")
     data = file.read(content, member.size)
     if member.type == tarfile.GNUTYPE_LONGNAME:
-        return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        return {"path": _text(data.rstrip(b"\0"))}
+    found = {}
     while data:
-        length, _, record = data.partition(b" ")
-        if not length.isdigit() or int(length) <= len(length):
+        digits, _, _ = data.partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        name, is_there, value = data[len(digits) + 1 : length].partition(b"=")
+        if not is_there or length > len(data) or (name == b"size" and not value[:-1].isdigit()):
             raise _damaged(file, content, "an extended header that is none")
-        field, _, value = record[: int(length) - len(length) - 1].partition(b"=")
-        if field == b"path":
-            return value.removesuffix(b"\n").decode("utf-8", "surrogateescape")
-        data = data[int(length) :]
-    return None
+        if name in (b"path", b"size"):
+            found[_text(name)] = _text(value.removesuffix(b"\n"))
+        data = data[length:]
+    return found
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _damaged(file: Stretches, position: int, why: str) -> DataError:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from data_pipeline.shards.index import IMAGE_EXTENSIONS
+from data_pipeline.images.decode import EXTENSIONS
 from data_pipeline.shards.manifest import Split
 
 Place = tuple[str | int, ...]  # what a reader needs beside its recipe to find an image
@@ -58,7 +58,7 @@ def extension_of(path: str) -> str:
 
 def is_image(path: str) -> bool:
     """Whether a path is named as an image."""
-    return extension_of(path) in IMAGE_EXTENSIONS
+    return extension_of(path) in EXTENSIONS
 
 
 def key_of(relative: str) -> str:

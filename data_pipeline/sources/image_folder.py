@@ -1,5 +1,6 @@
 """A folder of class folders of images, at any fsspec url, as a source."""
 
+import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from data_pipeline.images.decode import EXTENSIONS
 from data_pipeline.images.decode import BadSample
-from data_pipeline.shards.index import IMAGE_EXTENSIONS
 from data_pipeline.sources.class_map import alphabetical
 from data_pipeline.sources.class_map import read_class_map
 from data_pipeline.sources.entry import Entry
@@ -58,6 +59,8 @@ class FolderReader:
         except PermissionError as problem:
             raise BadSample("unreadable: permission denied") from problem
         except FileNotFoundError as problem:
+            if os.path.islink(f"{self._local}/{relative}"):
+                raise BadSample("unreadable: a link to nothing") from problem
             raise DataError(
                 f"{self._local}/{relative}: gone since the folder was listed. Let nobody change "
                 "the source while it is packed, and start the same command again."
@@ -81,7 +84,7 @@ def open_image_folder(recipe: ImageFolder) -> Source:
     if not images:
         raise DataError(
             f"{recipe.url}: no images in class folders among {len(ignored)} files; expected "
-            f"CLASS/NAME with an extension of {', '.join(IMAGE_EXTENSIONS)}."
+            f"CLASS/NAME with an extension of {', '.join(EXTENSIONS)}."
         )
     chosen = (
         alphabetical(images, recipe.url)

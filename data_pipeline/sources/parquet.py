@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from data_pipeline.images.decode import EXTENSIONS
 from data_pipeline.images.decode import BadSample
-from data_pipeline.shards.index import IMAGE_EXTENSIONS
 from data_pipeline.shards.manifest import Split
 from data_pipeline.sources.class_map import ClassMap
 from data_pipeline.sources.class_map import alphabetical
@@ -266,7 +266,7 @@ def _checked(row: _Row) -> str:
 
 def _extension(row: _Row) -> str:
     named = extension_of(row.path or "")
-    return named if named in IMAGE_EXTENSIONS else ""
+    return named if named in EXTENSIONS else ""
 
 
 def _split(recipe: Parquet, row: _Row) -> Split | None:

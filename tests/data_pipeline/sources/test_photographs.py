@@ -1,12 +1,16 @@
+import io
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipeline.sources.photographs import CLASS_NAMES
 from data_pipeline.sources.photographs import Patch
+from data_pipeline.sources.photographs import Photographs
 from data_pipeline.sources.photographs import classes_of
 from data_pipeline.sources.photographs import cut_patches
+from data_pipeline.sources.photographs import open_photographs
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,14 @@ def test_the_held_out_have_no_part_in_the_cuts(patches):
 def test_patches_end_where_their_tile_ends(patches):
     rows = sorted({patch.row for patch in patches})
     assert {after - before for before, after in pairwise(rows)} == {8, 16}
+
+
+def test_they_are_lossless_patches_with_splits_of_their_own(photographs):
+    source = open_photographs(Photographs())
+    assert len(source.class_names) == 8
+    entry = source.entries[-1]
+    assert entry.key == "flower-408-624"
+    assert {each.split for each in source.entries} == {"train", "held_out"}
+    pixels = np.asarray(Image.open(io.BytesIO(source.read(entry))))
+    assert (pixels == photographs[1][408:424, 624:640]).all()
+    assert len(open_photographs(Photographs(stride=16)).entries) < len(source.entries) / 2

@@ -1,81 +1,46 @@
-import io
-
-import fsspec
-import numpy as np
 import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
+from pydantic import TypeAdapter
 
 from data_pipeline.sources.source import Digits
+from data_pipeline.sources.source import Ilsvrc2012
 from data_pipeline.sources.source import ImageFolder
+from data_pipeline.sources.source import Parquet
 from data_pipeline.sources.source import Photographs
+from data_pipeline.sources.source import SourceRecipe
+from data_pipeline.sources.source import open_reader
 from data_pipeline.sources.source import open_source
-from system.foundation.errors import DataError
+from tests.data_pipeline.archives import write_devkit
+from tests.data_pipeline.archives import write_train
+from tests.data_pipeline.archives import write_validation
+from tests.data_pipeline.tables import write_table
 
 
-def test_digits_are_the_bundled_scans():
-    source = open_source(Digits())
-    scans = load_digits()
-    assert source.class_names == tuple("0123456789")
-    assert [entry.key for entry in source.entries[:2]] == ["digits-0000", "digits-0001"]
-    assert [entry.label for entry in source.entries] == scans.target.tolist()
-    for index in (0, 800, 1796):
-        pixels = np.asarray(Image.open(io.BytesIO(source.read(index))))
-        expected = [[round(value * 255 / 16) for value in row] for row in scans.images[index]]
-        assert pixels.tolist() == expected
-        assert source.entries[index].length == len(source.read(index))
+@pytest.fixture(params=["digits", "photographs", "image_folder", "ilsvrc2012", "parquet"])
+def recipe(request, tmp_path, photo_folder):
+    images = [path.read_bytes() for path in sorted(photo_folder.rglob("*.JPEG"))]
+    match request.param:
+        case "digits":
+            return Digits()
+        case "photographs":
+            return Photographs(stride=48)
+        case "image_folder":
+            return ImageFolder(url=str(photo_folder))
+        case "ilsvrc2012":
+            return Ilsvrc2012(
+                train=str(write_train(tmp_path, images)),
+                validation=str(write_validation(tmp_path, images[:4])),
+                devkit=str(write_devkit(tmp_path)),
+            )
+    write_table(tmp_path / "table.parquet", images[:10], rows_per_group=4)
+    return Parquet(url=str(tmp_path))
 
 
-def test_photographs_are_lossless_patches_with_splits_of_their_own(photographs):
-    source = open_source(Photographs())
-    assert len(source.class_names) == 8
-    entry = source.entries[-1]
-    assert entry.key == "flower-408-624"
-    assert {entry.split for entry in source.entries} == {"train", "held_out"}
-    pixels = np.asarray(Image.open(io.BytesIO(source.read(len(source.entries) - 1))))
-    assert (pixels == photographs[1][408:424, 624:640]).all()
-    assert len(open_source(Photographs(stride=16)).entries) < len(source.entries) / 2
-
-
-def test_image_folder(photo_folder):
-    source = open_source(ImageFolder(url=str(photo_folder)))
-    assert source.class_names == ("bridge", "flower", "water")
-    assert len(source.entries) == 24
-    entry = source.entries[8]
-    assert (entry.key, entry.label, entry.extension) == ("flower/flower_0", 1, "jpeg")
-    assert source.read(8) == (photo_folder / "flower" / "flower_0.JPEG").read_bytes()
-
-
-def test_other_files_are_ignored_by_name_and_listed(tmp_path):
-    for name in ("cat/a.b.png", "cat/notes.txt", "dog/deep/c.jpg", "stray.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    source = open_source(ImageFolder(url=str(tmp_path)))
-    assert [entry.key for entry in source.entries] == ["cat/a_b", "dog/deep/c"]
-    assert sorted(source.ignored) == ["cat/notes.txt", "stray.png"]
-
-
-def test_any_url(photo_folder):
-    files = fsspec.filesystem("memory")
-    for path in photo_folder.rglob("*.JPEG"):
-        files.pipe_file(f"/source/{path.relative_to(photo_folder)}", path.read_bytes())
-    there = open_source(ImageFolder(url="memory://source"))
-    here = open_source(ImageFolder(url=str(photo_folder)))
-    assert there.entries == here.entries
-    assert there.read(3) == here.read(3)
-
-
-def test_a_key_names_one_sample(tmp_path):
-    (tmp_path / "cat").mkdir()
-    for name in ("a.png", "a.jpg"):
-        (tmp_path / "cat" / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=r"two images have the key 'cat/a'.*'jpg' and 'png'"):
-        open_source(ImageFolder(url=str(tmp_path)))
-
-
-def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(DataError, match="no such folder"):
-        open_source(ImageFolder(url=str(tmp_path / "absent")))
-    (tmp_path / "readme.txt").write_text("nothing here")
-    with pytest.raises(DataError, match="no images in class folders among 1 files"):
-        open_source(ImageFolder(url=str(tmp_path)))
+def test_another_process_reads_what_this_one_listed(recipe):
+    """A reader needs the recipe and an entry, and no listing."""
+    source = open_source(recipe)
+    text = recipe.model_dump_json()
+    reader = open_reader(TypeAdapter(SourceRecipe).validate_json(text))
+    assert len({entry.key for entry in source.entries}) == len(source.entries)
+    for entry in [*source.entries[:3], source.entries[-1]]:
+        assert reader.read(entry) == source.read(entry)
+        assert 0 <= entry.label < len(source.class_names)
