@@ -29,7 +29,9 @@ class _Epoch:
     shards: Int64[np.ndarray, "shards"]
     starts: Int64[np.ndarray, "window_bounds"]
     chosen: Int64[np.ndarray, "samples"] | None  # in the manifest's order; None for all
-    first: Int64[np.ndarray, "shard_bounds"]  # where each shard's samples begin among the chosen ones
+    first: Int64[
+        np.ndarray, "shard_bounds"
+    ]  # where each shard's samples begin among the chosen ones
 
 
 class Order:

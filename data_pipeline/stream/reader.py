@@ -1,37 +1,31 @@
 """From a sample's number to its pixels: bytes out of shards, verified, decoded, cropped.
 
-Small shards are kept whole in memory; of large ones only the bytes of a sample are read. A sample
-whose bytes are not those that were packed is a bad sample, never silently other pixels.
+A sample whose bytes are not those that were packed is a bad sample, never silently other pixels.
+Needs no torch: decoding processes run it.
 """
 
-import logging
 from collections import Counter
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import xxhash
+from jaxtyping import Bool
 from jaxtyping import Int
 from jaxtyping import UInt8
-from torch import Tensor
 
-from data_pipeline.images.crop import to_square
+from data_pipeline.images.crop import to_square_into
 from data_pipeline.images.decode import BadSample
 from data_pipeline.images.decode import decode
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.shards.manifest import Shard
-from data_pipeline.shards.manifest import check_manifest
-from system.foundation import storage
+from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
 
-SHARD_CACHE_BYTES = 64 * 2**20  # of whole shards, per process
 PIXEL_CACHE_BYTES = 256 * 2**20  # of decoded sets, per process
+NOWHERE = -1
 
-_log = logging.getLogger(__name__)
+OnStage = Callable[[int, str], None]  # the position being decoded, or NOWHERE, and what is done
 
 
 class BadEntry(NamedTuple):
@@ -40,133 +34,124 @@ class BadEntry(NamedTuple):
     key: str
     reason: str
     place: str  # url and byte range
-
-
-class ShardReader:
-    """The encoded image of any sample, through a cache of whole small shards."""
-
-    def __init__(self, manifest: Manifest, window_shards: int) -> None:
-        self._manifest = manifest
-        self._whole_bytes = SHARD_CACHE_BYTES // window_shards  # so that a window fits
-        self._kept: OrderedDict[str, tuple[bytes, bool]] = OrderedDict()
-
-    def read(self, sample: int) -> bytes:
-        """The bytes of a sample's image. Raises BadSample where they are not those packed."""
-        shard, row = self._manifest.locate(sample)
-        start, length = int(shard.offsets[row]), int(shard.lengths[row])
-        if shard.bytes <= self._whole_bytes:
-            content, is_verified = self._whole(shard)
-            data = content[start : start + length]
-        else:
-            with self._expected(shard) as url:
-                data = storage.read_range(url, start, length)
-            is_verified = False
-        if not is_verified and xxhash.xxh3_64_intdigest(data) != int(shard.digests[row]):
-            raise BadSample("bytes differ from those packed")
-        return data
-
-    def _whole(self, shard: Shard) -> tuple[bytes, bool]:
-        """A shard's bytes, and whether its digest holds; if not, each sample is checked alone."""
-        if shard.name in self._kept:
-            self._kept.move_to_end(shard.name)
-            return self._kept[shard.name]
-        with self._expected(shard) as url:
-            content = storage.read_bytes(url)
-        is_verified = xxhash.xxh3_128_hexdigest(content) == shard.digest
-        if not is_verified:
-            _log.warning("%s differs from its manifest", url)
-        held = sum(len(kept) for kept, _ in self._kept.values())
-        while self._kept and held + len(content) > SHARD_CACHE_BYTES:
-            held -= len(self._kept.popitem(last=False)[1][0])
-        self._kept[shard.name] = (content, is_verified)
-        return content, is_verified
-
-    @contextmanager
-    def _expected(self, shard: Shard) -> Iterator[str]:
-        url = storage.join(self._manifest.url, shard.name)
-        try:
-            yield url
-        except FileNotFoundError as problem:
-            raise DataError(
-                f"{url}: this shard is gone, though it was there when its manifest was opened. "
-                "Copy it again from where it was packed, or pack again with the same options."
-            ) from problem
+    position: int  # of the stream where it was to stand
 
 
 class ImageReader:
-    """The cropped pixels of any samples; sets that fit in memory are decoded once."""
+    """The cropped pixels of any samples; sets that fit in memory are decoded once.
 
-    def __init__(self, manifest: Manifest, data: Data) -> None:
-        self.fallbacks: Counter[str] = Counter()  # images that simplejpeg refused, by its reason
+    `seed` is that of the random crops, which belong to a position of the stream.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        data: Data,
+        seed: int = 0,
+        on_stage: OnStage = lambda position, text: None,
+    ) -> None:
         self._manifest = manifest
-        self._reader = ShardReader(manifest, data.window_shards)
         self._data = data
-        self._shape = (data.image_channels, data.image_size, data.image_size)
-        self._cache: UInt8[np.ndarray, "N C H W"] | None = None
-        if manifest.samples * int(np.prod(self._shape)) <= PIXEL_CACHE_BYTES:
+        self._seed = seed
+        self._on_stage = on_stage
+        self._shards = ShardReader(manifest, data, lambda text: on_stage(NOWHERE, text))
+        self._fallbacks: Counter[str] = Counter()
+        self._shape = (data.image_size, data.image_size, data.image_channels)
+        self._cache: UInt8[np.ndarray, "N H W C"] | None = None
+        fits = manifest.samples * int(np.prod(self._shape)) <= PIXEL_CACHE_BYTES
+        if fits and data.crop != "random_resized":
             self._cache = np.empty((manifest.samples, *self._shape), np.uint8)
             self._is_cached = np.zeros(manifest.samples, bool)
 
-    def read(self, sample: int) -> UInt8[np.ndarray, "C H W"]:
-        """One sample's pixels. Raises BadSample."""
-        if self._cache is None:
-            return self._decode(sample)
-        if not self._is_cached[sample]:
-            self._cache[sample] = self._decode(sample)
-            self._is_cached[sample] = True
-        return self._cache[sample]
-
     def read_many(
         self, samples: Int[np.ndarray, "B"]
-    ) -> tuple[UInt8[np.ndarray, "B C H W"], dict[int, BadEntry]]:
-        """The pixels of samples, and which rows are bad: their pixels mean nothing."""
+    ) -> tuple[UInt8[np.ndarray, "B H W C"], dict[int, BadEntry]]:
+        """The pixels of samples, unmirrored, and which rows are bad: their pixels mean nothing."""
+        pixels = np.empty((len(samples), *self._shape), np.uint8)
+        return pixels, self.fill(samples, pixels, positions=samples.tolist())
+
+    def fill(
+        self,
+        samples: Int[np.ndarray, "B"],
+        pixels: UInt8[np.ndarray, "B H W C"],
+        *,
+        positions: Sequence[int],
+        turned: Bool[np.ndarray, "B"] | None = None,
+    ) -> dict[int, BadEntry]:
+        """Decode samples into rows of pixels, mirrored where `turned`; the rows that are bad.
+
+        Raises DataError for a shard that is gone, StorageError where storage does not answer.
+        """
+        turned = np.zeros(len(samples), bool) if turned is None else turned
+        if self._cache is not None:
+            return self._fill_from_cache(samples, pixels, positions, turned)
+        return self._decode(samples, pixels, positions, turned)
+
+    def entry(self, sample: int, reason: str, position: int) -> BadEntry:
+        """The account of a sample that cannot be used."""
+        key, place = self._manifest.key(sample), self._manifest.place(sample)
+        return BadEntry(key, reason, place, position)
+
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since the last call: by decoder's refusal, and by kind of request."""
+        counted = self._fallbacks + self._shards.counters
+        self._fallbacks.clear()
+        self._shards.counters.clear()
+        return dict(counted)
+
+    def _fill_from_cache(
+        self,
+        samples: Int[np.ndarray, "B"],
+        pixels: UInt8[np.ndarray, "B H W C"],
+        positions: Sequence[int],
+        turned: Bool[np.ndarray, "B"],
+    ) -> dict[int, BadEntry]:
+        assert self._cache is not None
         bad: dict[int, BadEntry] = {}
-        if self._cache is not None and self._is_cached[samples].all():
-            return self._cache[samples], bad
-        images = np.empty((len(samples), *self._shape), np.uint8)
-        for row, sample in enumerate(samples.tolist()):
+        rows = np.flatnonzero(~self._is_cached[samples])
+        if len(rows):
+            fresh = np.empty((len(rows), *self._shape), np.uint8)
+            at = [positions[row] for row in rows]
+            found = self._decode(samples[rows], fresh, at, np.zeros(len(rows), bool))
+            bad = {int(rows[index]): entry for index, entry in found.items()}
+            self._cache[samples[rows]] = fresh
+            self._is_cached[np.delete(samples, list(bad))] = True
+        pixels[:] = self._cache[samples]
+        pixels[turned] = pixels[turned, :, ::-1]
+        return bad
+
+    def _decode(
+        self,
+        samples: Int[np.ndarray, "B"],
+        pixels: UInt8[np.ndarray, "B H W C"],
+        positions: Sequence[int],
+        turned: Bool[np.ndarray, "B"],
+    ) -> dict[int, BadEntry]:
+        bad: dict[int, BadEntry] = {}
+        for row, encoded in enumerate(self._shards.read_many(samples)):
+            self._on_stage(positions[row], "decoding")
             try:
-                images[row] = self.read(sample)
+                self._write(pixels[row], encoded, positions[row], bool(turned[row]))
             except BadSample as problem:
-                bad[row] = BadEntry(
-                    self._manifest.key(sample), str(problem), self._manifest.place(sample)
-                )
-        return images, bad
+                bad[row] = self.entry(int(samples[row]), str(problem), positions[row])
+        return bad
 
-    def _decode(self, sample: int) -> UInt8[np.ndarray, "C H W"]:
-        decoded = decode(self._reader.read(sample), self._data.image_channels)
+    def _write(
+        self,
+        target: UInt8[np.ndarray, "H W C"],
+        encoded: bytes | BadSample,
+        position: int,
+        is_mirrored: bool,
+    ) -> None:
+        if isinstance(encoded, BadSample):
+            raise encoded
+        decoded = decode(encoded, self._data.image_channels)
         if decoded.fallback is not None:
-            self.fallbacks[decoded.fallback] += 1
-        square = to_square(decoded.image, self._data.crop, self._data.image_size)  # type: ignore[arg-type]
-        return square.transpose(2, 0, 1)
-
-
-class WholeSplit(NamedTuple):
-    """All samples of a split, in the manifest's order."""
-
-    image: UInt8[Tensor, "N C H W"]
-    label: Int[Tensor, "N"]
-    keys: tuple[str, ...]
-
-
-def read_split(manifest: Manifest, data: Data) -> WholeSplit:
-    """All images of a split that fits in memory, cropped, not mirrored.
-
-    Bad samples are left out and logged. Raises DataError where they are more than
-    `data.max_bad_fraction`, or where the shards are not what the recipe expects.
-    """
-    check_manifest(manifest, data)
-    images, bad = ImageReader(manifest, data).read_many(np.arange(manifest.samples))
-    for entry in bad.values():
-        _log.warning("left out %s (%s): %s", entry.key, entry.place, entry.reason)
-    if len(bad) > data.max_bad_fraction * manifest.samples:
-        raise too_many_bad(next(iter(bad.values())), len(bad), manifest.samples, data)
-    good = np.array([row for row in range(manifest.samples) if row not in bad], np.int64)
-    return WholeSplit(
-        torch.from_numpy(images[good]),
-        torch.from_numpy(manifest.labels[good].astype(np.int64)),
-        tuple(manifest.key(row) for row in good.tolist()),
-    )
+            self._fallbacks[decoded.fallback] += 1
+        draws = None
+        if self._data.crop == "random_resized":
+            draws = generator(self._seed, "augment/crop", position)
+        to_square_into(target, decoded.image, self._data.crop, draws, is_mirrored)
 
 
 def too_many_bad(example: BadEntry, bad: int, images: int, data: Data) -> DataError:

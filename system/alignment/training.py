@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.reader import read_split
+from data_pipeline.stream.split import read_split
 from system.alignment.weights import ARGUMENTS
 from system.alignment.weights import MODEL
 from system.alignment.weights import write_weights

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.reader import WholeSplit
-from data_pipeline.stream.reader import read_split
+from data_pipeline.stream.split import WholeSplit
+from data_pipeline.stream.split import read_split
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.detectors import Labelled
 from system.evaluation.detectors import digits_detector

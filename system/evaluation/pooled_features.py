@@ -134,7 +134,8 @@ def _batches(
             raise too_many_bad(next(iter(broken.values())), bad, len(chosen), data)
         good = [row for row in range(len(index)) if row not in broken]
         label = torch.from_numpy(manifest.labels[index[good]].astype(np.int64))
-        yield index[good].tolist(), torch.from_numpy(image[good]), label
+        channels_first = torch.from_numpy(image[good].transpose(0, 3, 1, 2).copy())
+        yield index[good].tolist(), channels_first, label
 
 
 def _tokens(

@@ -40,3 +40,9 @@ class StorageError(TrainingSystemError):
     """A url could not be read or written. Trying again may help: stores fail now and then."""
 
     retryable = True
+
+
+class StalledError(TrainingSystemError):
+    """A stage gave nothing for longer than allowed. The message says which, and what it was at."""
+
+    retryable = True

@@ -104,7 +104,9 @@ def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
         global_batch=run.global_batch,
         micro_batch=state.micro_batch,
         images_seen=state.progress.images_seen,
-        on_bad_sample=lambda key, reason: ledger.write("bad_sample", key=key, reason=reason),
+        on_bad_sample=lambda key, reason, position: ledger.write(
+            "bad_sample", key=key, reason=reason, position=position
+        ),
     )
 
 

@@ -140,3 +140,19 @@ def photo_data():
         return Data(**(options | changes))
 
     return data
+
+
+@pytest.fixture(scope="session")
+def damage():
+    """A function that changes one byte in the middle of a sample's image, and nothing else."""
+
+    def change(folder, manifest, sample):
+        shard, row = manifest.locate(sample)
+        with (folder / shard.name).open("r+b") as file:
+            place = int(shard.offsets[row]) + int(shard.lengths[row]) // 2
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 0x5A]))
+
+    return change

@@ -14,7 +14,7 @@ from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
 from data_pipeline.sources.source import ImageFolder
-from data_pipeline.stream.reader import read_split
+from data_pipeline.stream.split import read_split
 from system.alignment.teacher import Teacher
 from system.alignment.training import TeacherTraining
 from system.alignment.training import _augmented

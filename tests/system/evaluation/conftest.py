@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.reader import read_split
+from data_pipeline.stream.split import read_split
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
 from system.evaluation.detectors import DigitsDetector

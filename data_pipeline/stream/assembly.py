@@ -1,0 +1,123 @@
+"""Rows of the stream by position: a pure function of the manifest, the settings and the seed.
+
+A bad sample's place is filled by the nearest good sample that follows in the order, so that too is
+a function of the position. Needs no torch: decoding processes run it.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+from jaxtyping import Int64
+from jaxtyping import UInt8
+
+from data_pipeline.images.crop import mirrored
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.stream.order import Order
+from data_pipeline.stream.reader import NOWHERE
+from data_pipeline.stream.reader import BadEntry
+from data_pipeline.stream.reader import ImageReader
+from data_pipeline.stream.reader import OnStage
+from data_pipeline.stream.selection import choose
+from system.foundation.errors import DataError
+from system.foundation.settings.data import Data
+
+POISON = "its decoding process died over it twice"
+
+
+class Assembled(NamedTuple):
+    """What is told of rows beside their pixels and labels."""
+
+    keys: list[str]
+    keys_digest: int  # see digest_of
+    bad: list[BadEntry]
+    counted: dict[str, int]  # by decoder's refusal, and by kind of request
+
+
+class Assembler:
+    """Fills rows for consecutive positions of one split."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        data: Data,
+        seed: int,
+        on_stage: OnStage = lambda position, text: None,
+    ) -> None:
+        choice = choose(manifest, data.selection, seed)
+        counts = [shard.samples for shard in manifest.shards]
+        self.order = Order(counts, seed, data.window_shards, choice)
+        self._manifest = manifest
+        self._flips = data.flip
+        self._seed = seed
+        self._reader = ImageReader(manifest, data, seed, on_stage)
+        self._on_stage = on_stage
+
+    def fill(
+        self,
+        start: int,
+        pixels: UInt8[np.ndarray, "B H W C"],
+        labels: Int64[np.ndarray, "B"],
+        poison: Collection[int] = (),
+    ) -> Assembled:
+        """Decode the samples at the positions from `start` on into `pixels` and `labels`.
+
+        Positions in `poison` end the process that decodes them; they count as bad. Raises DataError
+        where no good sample is left, or a shard is gone; StorageError where storage is silent.
+        """
+        positions = range(start, start + len(pixels))
+        samples = self.order.samples(start, start + len(pixels))
+        turned = mirrored(self._seed, positions) if self._flips else np.zeros(len(pixels), bool)
+        bad = self._fill(samples, pixels, positions, turned, poison)
+        for row in bad:
+            one = slice(row, row + 1)
+            samples[row] = self._replace(positions[row], pixels[one], turned[one], poison)
+        self._on_stage(NOWHERE, "waiting for work")
+        labels[:] = self._manifest.labels[samples]
+        keys = [self._manifest.key(sample) for sample in samples.tolist()]
+        return Assembled(keys, digest_of(keys), list(bad.values()), self._reader.take_counts())
+
+    def _fill(
+        self,
+        samples: Int64[np.ndarray, "B"],
+        pixels: UInt8[np.ndarray, "B H W C"],
+        positions: range,
+        turned: np.ndarray,
+        poison: Collection[int],
+    ) -> dict[int, BadEntry]:
+        """As the reader's fill, around the poisonous rows; the rows that are bad, in order."""
+        poisonous = [row for row, position in enumerate(positions) if position in poison]
+        bad = {
+            row: self._reader.entry(int(samples[row]), POISON, positions[row]) for row in poisonous
+        }
+        first = 0
+        for stop in [*poisonous, len(samples)]:
+            part = slice(first, stop)
+            found = self._reader.fill(
+                samples[part], pixels[part], positions=positions[part], turned=turned[part]
+            )
+            bad |= {first + row: entry for row, entry in found.items()}
+            first = stop + 1
+        return dict(sorted(bad.items()))
+
+    def _replace(
+        self, position: int, pixels: np.ndarray, turned: np.ndarray, poison: Collection[int]
+    ) -> int:
+        """Decode the nearest good sample that follows a position into one row; its number."""
+        for later in range(position + 1, position + 1 + self.order.samples_per_epoch):
+            sample = self.order.samples(later, later + 1)
+            if later not in poison and not self._reader.fill(
+                sample, pixels, positions=[position], turned=turned
+            ):
+                return int(sample[0])  # a bad one on the way is reported by its own position
+        raise DataError(
+            f"{self._manifest.url}: not one of {self.order.samples_per_epoch} samples can be used. "
+            "Pack this data again."
+        )
+
+
+def digest_of(keys: Iterable[str]) -> int:
+    """The sum of the keys' xxh3-64 modulo 2^64: the same for any order and any cut of a set."""
+    return sum(xxhash.xxh3_64_intdigest(key.encode()) for key in keys) % 2**64

@@ -1,0 +1,87 @@
+"""Shared memory between one reader of batches and its decoding processes: slots, and who does what.
+
+Each slot has room for one micro-batch: pixels as uint8 NHWC, and labels. Rows are decoded straight
+into them. The memory is an unnamed file, so nothing is left behind whoever dies; it does not count
+against `/dev/shm`. Beside the slots each process has a line that says what it is at, for whoever
+waits for it.
+"""
+
+import mmap
+import os
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+from jaxtyping import UInt8
+
+LINE_BYTES = 512
+_HEAD = 16  # the position being decoded and the time since when, before the text
+
+
+@dataclass(frozen=True, slots=True)
+class RingShape:
+    """How many slots of how many rows, and the shape of a row."""
+
+    slots: int
+    rows: int
+    size: int
+    channels: int
+    processes: int
+
+    @property
+    def pixels(self) -> tuple[int, int, int, int, int]:
+        """The shape of all pixels: slots, rows, height, width, channels."""
+        return (self.slots, self.rows, self.size, self.size, self.channels)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the whole ring."""
+        lines, labels = LINE_BYTES * self.processes, 8 * self.slots * self.rows
+        return lines + labels + int(np.prod(self.pixels))
+
+
+class Line(NamedTuple):
+    """What a decoding process is at."""
+
+    position: int  # of the stream, or NOWHERE
+    since: float  # time.monotonic()
+    text: str
+
+
+class Ring:
+    """The slots and lines, mapped into this process. `descriptor` opens it in another one."""
+
+    def __init__(self, shape: RingShape, descriptor: int | None = None) -> None:
+        self.shape = shape
+        if descriptor is None:
+            descriptor = os.memfd_create("batches")
+            os.ftruncate(descriptor, shape.bytes)
+        self.descriptor = descriptor
+        self.memory = mmap.mmap(descriptor, shape.bytes)
+        labels_at = LINE_BYTES * shape.processes
+        count = shape.slots * shape.rows
+        labels = np.frombuffer(self.memory, np.int64, count, labels_at)
+        self.labels: Int64[np.ndarray, "S B"] = labels.reshape(shape.slots, shape.rows)
+        pixels = np.frombuffer(self.memory, np.uint8, -1, labels_at + 8 * count)
+        self.pixels: UInt8[np.ndarray, "S B H W C"] = pixels.reshape(shape.pixels)
+
+    def write_line(self, process: int, position: int, text: str) -> None:
+        """Say what a process is at."""
+        start = LINE_BYTES * process
+        encoded = text.encode()[: LINE_BYTES - _HEAD].ljust(LINE_BYTES - _HEAD, b"\0")
+        numbers = np.array([position, time.monotonic_ns()], np.int64).tobytes()
+        self.memory[start : start + LINE_BYTES] = numbers + encoded
+
+    def read_line(self, process: int) -> Line:
+        """What a process is at, or was when it died."""
+        start = LINE_BYTES * process
+        line = bytes(self.memory[start : start + LINE_BYTES])
+        position, since = np.frombuffer(line[:_HEAD], np.int64).tolist()
+        text = line[_HEAD:].rstrip(b"\0").decode(errors="replace")
+        return Line(position, since / 1e9, text)
+
+    def close(self) -> None:
+        """Close the descriptor; the memory goes with the last array that looks at it."""
+        os.close(self.descriptor)

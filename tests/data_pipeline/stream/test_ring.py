@@ -1,0 +1,40 @@
+import os
+
+import numpy as np
+
+from data_pipeline.stream.ring import LINE_BYTES
+from data_pipeline.stream.ring import Ring
+from data_pipeline.stream.ring import RingShape
+
+SHAPE = RingShape(slots=3, rows=2, size=4, channels=3, processes=2)
+
+
+def test_another_mapping_sees_the_same_slots():
+    ring = Ring(SHAPE)
+    other = Ring(SHAPE, os.dup(ring.descriptor))
+    for slot in range(3):
+        ring.pixels[slot] = slot + 1
+        ring.labels[slot] = [10 * slot, -slot]
+    assert other.pixels.shape == (3, 2, 4, 4, 3)
+    assert np.array_equal(other.pixels, ring.pixels)
+    assert other.labels.tolist() == [[0, 0], [10, -1], [20, -2]]
+    assert SHAPE.bytes == 2 * LINE_BYTES + 8 * 6 + 3 * 2 * 48
+
+
+def test_lines_say_what_each_process_is_at():
+    ring = Ring(SHAPE)
+    ring.write_line(0, 7, "decoding")
+    ring.write_line(1, -1, "é" * LINE_BYTES)
+    first, second = ring.read_line(0), ring.read_line(1)
+    assert (first.position, first.text) == (7, "decoding")
+    assert second.position == -1
+    assert second.text.startswith("é" * 200), "cut where it is too long, even within a letter"
+    assert 0 < first.since <= second.since
+    assert not ring.pixels.any(), "lines lie beside the slots"
+
+
+def test_a_closed_ring_leaves_its_arrays_readable():
+    ring = Ring(SHAPE)
+    ring.pixels[:] = 5
+    ring.close()
+    assert (ring.pixels == 5).all()
