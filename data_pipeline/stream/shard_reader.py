@@ -1,8 +1,8 @@
 """From samples' numbers to their encoded bytes, each verified by the digest taken when packed.
 
 Small shards are kept whole in memory; of large ones only the bytes of the samples are asked for,
-all shards of a call at once. A sample whose bytes are not those that were packed is a bad sample,
-never silently other pixels.
+all shards of a call at once; where there is a disk cache, both come through it. A sample whose
+bytes are not those that were packed is a bad sample, never silently other pixels.
 """
 
 import logging
@@ -19,26 +19,31 @@ from jaxtyping import Int
 
 from data_pipeline.images.decode import BadSample
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.shards.manifest import Shard
+from data_pipeline.stream.disk_cache import ShardCache
+from data_pipeline.stream.disk_cache import StoredShard
 from data_pipeline.stream.fetch import Fetcher
 from system.foundation import storage
+from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
+from system.foundation.settings.data import DiskCache
 
 SHARD_CACHE_BYTES = 64 * 2**20  # of whole shards, per process
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+_Judged = tuple[bytes, bool]  # and whether they are those that were packed
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     """What is wanted of one shard: rows of the answer, and the bytes and digest of each."""
 
     number: int
-    shard: Shard
-    url: str
+    shard: StoredShard
     rows: list[int]
     spans: list[tuple[int, int]]  # first byte, number of bytes
-    digests: list[int]
+    digests: Sequence[int | str]  # of samples, or of a whole shard
 
 
 class ShardReader:
@@ -50,11 +55,15 @@ class ShardReader:
         self._manifest = manifest
         self._fetcher = Fetcher(data.fetching, on_stage)
         self._whole_bytes = SHARD_CACHE_BYTES // data.window_shards  # so that a window fits
-        self._kept: OrderedDict[int, tuple[bytes, bool]] = OrderedDict()  # and whether it is whole
+        self._kept: OrderedDict[int, _Judged] = OrderedDict()
+        self._cache: ShardCache | None = None
+        if data.cache is not None:
+            check_cache(manifest, data.cache)
+            self._cache = ShardCache(data.cache, self._fetcher)
 
     @property
     def counters(self) -> Counter[str]:
-        """What reading took so far: requests, retries, hedges, hedges_won, timeouts, bytes."""
+        """What reading took so far: requests, retries, hedges, bytes … of fetcher and cache."""
         return self._fetcher.counters
 
     def close(self) -> None:
@@ -79,19 +88,13 @@ class ShardReader:
         small: list[_Piece] = []
         large: list[_Piece] = []
         for piece in self._pieces(samples):
-            (small if piece.shard.bytes <= self._whole_bytes else large).append(piece)
+            (small if piece.shard.size <= self._whole_bytes else large).append(piece)
         for group in _groups(small):
             self._keep(group)
             for piece in group:
-                content, is_whole = self._kept[piece.number]
-                contents = [content[start : start + length] for start, length in piece.spans]
-                if is_whole:
-                    for row, data in zip(piece.rows, contents, strict=True):
-                        found[row] = data
-                else:
-                    _judge(piece, contents, found)
-        for piece, contents in zip(large, self._fetch(large), strict=True):
-            _judge(piece, contents, found)
+                _put(piece, _cut(piece, *self._kept[piece.number]), found)
+        for piece, judged in zip(large, self._read(large), strict=True):
+            _put(piece, judged, found)
         return found
 
     def _pieces(self, samples: Int[np.ndarray, "B"]) -> Iterator[_Piece]:
@@ -101,14 +104,15 @@ class ShardReader:
             rows = np.flatnonzero(numbers == number)
             within = samples[rows] - int(first[number])
             shard = self._manifest.shards[number]
-            offsets, lengths = shard.offsets[within].tolist(), shard.lengths[within].tolist()
+            index = shard.index
+            spans = zip(index.offsets[within].tolist(), index.lengths[within].tolist(), strict=True)
+            url = storage.join(self._manifest.url, shard.name)
             yield _Piece(
                 number=number,
-                shard=shard,
-                url=storage.join(self._manifest.url, shard.name),
+                shard=StoredShard(url, shard.bytes, shard.digest),
                 rows=rows.tolist(),
-                spans=list(zip(offsets, lengths, strict=True)),
-                digests=shard.digests[within].tolist(),
+                spans=list(spans),
+                digests=index.digests[within].tolist(),
             )
 
     def _keep(self, pieces: Sequence[_Piece]) -> None:
@@ -118,22 +122,54 @@ class ShardReader:
             if piece.number in self._kept:
                 self._kept.move_to_end(piece.number)
             else:
-                missing.append(piece)
-        wanted = [(piece.url, 0, piece.shard.bytes) for piece in missing]
-        for piece, content in zip(missing, self._fetcher.ranges(wanted), strict=True):
-            is_whole = xxhash.xxh3_128_hexdigest(content) == piece.shard.digest
+                whole = [(0, piece.shard.size)]
+                missing.append(_Piece(piece.number, piece.shard, [0], whole, [piece.shard.digest]))
+        for piece, [(content, is_whole)] in zip(missing, self._read(missing), strict=True):
             if not is_whole:
-                _log.warning("%s differs from its manifest", piece.url)
+                _log.warning("%s differs from its manifest", piece.shard.url)
             self._kept[piece.number] = (content, is_whole)
         held = sum(len(content) for content, _ in self._kept.values())
         while held > SHARD_CACHE_BYTES:
             held -= len(self._kept.popitem(last=False)[1][0])
 
-    def _fetch(self, pieces: Sequence[_Piece]) -> Iterator[list[bytes]]:
-        wanted = [(piece.url, *span) for piece in pieces for span in piece.spans]
+    def _read(self, pieces: Sequence[_Piece]) -> list[list[_Judged]]:
+        """What is wanted of each piece: from the disk cache, and the rest in one round."""
+        cached = [self._read_cached(piece) for piece in pieces]
+        missing = [piece for piece, found in zip(pieces, cached, strict=True) if found is None]
+        wanted = [(piece.shard.url, *span) for piece in missing for span in piece.spans]
         contents = iter(self._fetcher.ranges(wanted))
-        for piece in pieces:
-            yield [next(contents) for _ in piece.spans]
+        return [
+            _judge(piece, [next(contents) for _ in piece.spans]) if found is None else found
+            for piece, found in zip(pieces, cached, strict=True)
+        ]
+
+    def _read_cached(self, piece: _Piece) -> list[_Judged] | None:
+        """From the disk cache. What is wrong there is read from storage, and judged again."""
+        contents = None if self._cache is None else self._cache.read(piece.shard, piece.spans)
+        if self._cache is None or contents is None:
+            return None
+        judged = _judge(piece, contents)
+        wrong = [index for index, (_, is_right) in enumerate(judged) if not is_right]
+        if not wrong:
+            return judged
+        again = self._fetcher.ranges([(piece.shard.url, *piece.spans[index]) for index in wrong])
+        for index, data in zip(wrong, again, strict=True):
+            contents[index] = data
+        judged = _judge(piece, contents)
+        if any(judged[index][1] for index in wrong):
+            self._cache.discard(piece.shard)  # otherwise it is the shard that is wrong
+        return judged
+
+
+def check_cache(manifest: Manifest, cache: DiskCache) -> None:
+    """Raise DataError where a disk cache has no room for the largest shard."""
+    largest = max(manifest.shards, key=lambda shard: shard.bytes)
+    if largest.bytes > cache.max_bytes:
+        raise DataError(
+            f"data.cache.max_bytes {cache.max_bytes} is less than the {largest.bytes} bytes of "
+            f"{storage.join(manifest.url, largest.name)}. Allow room for a window of shards "
+            "(data.window_shards) at least, or set data.cache to null."
+        )
 
 
 def _groups(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
@@ -141,17 +177,36 @@ def _groups(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
     group: list[_Piece] = []
     held = 0
     for piece in pieces:
-        if group and held + piece.shard.bytes > SHARD_CACHE_BYTES:
+        if group and held + piece.shard.size > SHARD_CACHE_BYTES:
             yield group
             group, held = [], 0
         group.append(piece)
-        held += piece.shard.bytes
+        held += piece.shard.size
     if group:
         yield group
 
 
-def _judge(piece: _Piece, contents: Sequence[bytes], found: list[bytes | BadSample]) -> None:
-    """Put each sample's bytes in its row, or the reason why they cannot be used."""
-    for row, data, digest in zip(piece.rows, contents, piece.digests, strict=True):
-        is_as_packed = xxhash.xxh3_64_intdigest(data) == digest
-        found[row] = data if is_as_packed else BadSample("bytes differ from those packed")
+def _cut(piece: _Piece, content: bytes, is_whole: bool) -> list[_Judged]:
+    """The samples of a piece out of the whole shard."""
+    contents = [content[start : start + length] for start, length in piece.spans]
+    return [(data, True) for data in contents] if is_whole else _judge(piece, contents)
+
+
+def _judge(piece: _Piece, contents: Sequence[bytes]) -> list[_Judged]:
+    return [
+        (data, _digest(data, expected) == expected)
+        for data, expected in zip(contents, piece.digests, strict=True)
+    ]
+
+
+def _digest(data: bytes, expected: int | str) -> int | str:
+    """The digest of a sample, or of a whole shard where that is expected."""
+    if isinstance(expected, str):
+        return xxhash.xxh3_128_hexdigest(data)
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def _put(piece: _Piece, judged: Sequence[_Judged], found: list[bytes | BadSample]) -> None:
+    """Each sample's bytes in its row, or the reason why they cannot be used."""
+    for row, (data, is_right) in zip(piece.rows, judged, strict=True):
+        found[row] = data if is_right else BadSample("bytes differ from those packed")
