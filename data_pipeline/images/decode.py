@@ -13,6 +13,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
+EXTENSIONS = ("bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp")  # of image files
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 _JPEG_START = b"\xff\xd8"
 _EXIF_ORIENTATION = 0x0112
