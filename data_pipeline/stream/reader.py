@@ -20,6 +20,7 @@ from data_pipeline.images.decode import decode
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.errors import DataError
+from system.foundation.philox import generator
 from system.foundation.settings.data import Data
 
 PIXEL_CACHE_BYTES = 256 * 2**20  # of decoded sets, per process
@@ -111,7 +112,7 @@ class ImageReader:
         rows = np.flatnonzero(~self._is_cached[samples])
         if len(rows):
             fresh = np.empty((len(rows), *self._shape), np.uint8)
-            at = [positions[row] for row in rows]
+            at = [positions[row] for row in rows.tolist()]
             found = self._decode(samples[rows], fresh, at, np.zeros(len(rows), bool))
             bad = {int(rows[index]): entry for index, entry in found.items()}
             self._cache[samples[rows]] = fresh

@@ -44,3 +44,18 @@ def test_bad_rows_are_named_and_their_neighbours_good(digits_copy, digits_data, 
     expected = np.where(turned[:, None, None, None], intact[:, :, ::-1], intact)
     assert np.array_equal(pixels[good], expected[good])
     assert {position for position, text in stages if text == "decoding"} == set(range(50, 60))
+
+
+def test_random_crops_belong_to_the_position(photos, photo_data):
+    data = photo_data(crop="random_resized")
+
+    def read(positions, seed=3):
+        pixels = np.zeros((len(positions), 32, 32, 3), np.uint8)
+        samples = np.array([position % 4 for position in positions])
+        assert not ImageReader(photos, data, seed).fill(samples, pixels, positions=positions)
+        return pixels
+
+    whole = read(range(8))
+    assert np.array_equal(whole[3:6], read(range(3, 6)))
+    assert not np.array_equal(whole[1], whole[5]), "the same sample at another position"
+    assert not np.array_equal(whole, read(range(8), seed=4))
