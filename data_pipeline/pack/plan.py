@@ -21,7 +21,7 @@ from system.foundation.errors import DataError
 TAR_BLOCK = 512
 # Bytes per pixel and channel of photographs, measured on crops of those in scikit-learn: what a
 # shard of squares will weigh has to be known before they are encoded.
-ESTIMATES = {"png": 0.55, "webp": 0.4, "jpeg": 0.25}
+ESTIMATES = {"png": 0.6, "webp": 0.5, "jpeg": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
