@@ -1,0 +1,42 @@
+"""The command line of `jobs/benchmark.py`: a suite in, a table out, and an exit code."""
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks import report
+from tests.benchmarks.rows import Row
+from tests.benchmarks.suites import SUITES
+from tests.benchmarks.suites import measured
+
+
+def main(about: str, arguments: Sequence[str] | None = None) -> int:
+    """Measure a suite and print its rows: 0 where every bound holds, 1 where one does not.
+
+    Leaves with exit code 2 where the suite is unknown or the file cannot be written.
+    """
+    suites = "\n".join(f"  {name:10s} {line}" for name, line in SUITES.items())
+    parser = argparse.ArgumentParser(
+        description=f"{about}\nsuites:\n{suites}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("suite", metavar="SUITE", help="what to measure")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="where to write the rows as well")
+    given = parser.parse_args(arguments)
+    if given.suite not in SUITES:
+        parser.error(f"there is no suite {given.suite!r}; there are: {', '.join(SUITES)}")
+    if given.json is not None and not given.json.parent.is_dir():
+        parser.error(f"--json {given.json}: there is no folder {given.json.parent}; make it first")
+    rows: list[Row] = []
+    for line in report.lines(_kept(measured(given.suite), rows)):
+        print(line, flush=True)
+    if given.json is not None:
+        given.json.write_text(report.record(given.suite, rows), "utf-8")
+    return report.exit_code(rows)
+
+
+def _kept(rows: Iterator[Row], kept: list[Row]) -> Iterator[Row]:
+    for row in rows:
+        kept.append(row)
+        yield row

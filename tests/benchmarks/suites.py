@@ -1,0 +1,15 @@
+"""The suites that `jobs/benchmark.py` knows: a module of this folder with `rows()` each."""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+from tests.benchmarks.rows import Row
+
+# Later ones add themselves here, with the line that `--help` shows.
+SUITES = {"data": "the data pipeline: throughput, overhead, planning at scale, start, packing"}
+
+
+def measured(suite: str) -> Iterator[Row]:
+    """The rows of a suite as they are measured."""
+    assert suite in SUITES
+    yield from import_module(f"tests.benchmarks.{suite}").rows()
