@@ -197,7 +197,7 @@ def difference(before: Mapping[str, Any], now: Manifest) -> list[str]:
 
 def check_shards(manifest: Manifest) -> None:
     """Raise DataError where a shard is missing or of another size than the manifest says."""
-    present = _sizes(manifest)
+    present = shard_sizes(manifest)
     problems = [
         f"{shard.name} is missing"
         if shard.name not in present
@@ -212,6 +212,16 @@ def check_shards(manifest: Manifest) -> None:
             f"manifest: {listed}. Copy them again, or pack again (the same command and options "
             "restore the same shards)."
         )
+
+
+def shard_sizes(manifest: Manifest) -> dict[str, int]:
+    """Bytes of what lies in the folders of the shards, by name; one listing for each folder."""
+    folders = {posixpath.dirname(shard.name) for shard in manifest.shards}
+    return {
+        posixpath.join(folder, name): size
+        for folder in folders
+        for name, size in storage.list_sizes(storage.join(manifest.url, folder)).items()
+    }
 
 
 def check_manifest(manifest: Manifest, data: Data) -> None:
@@ -240,30 +250,20 @@ def check_manifest(manifest: Manifest, data: Data) -> None:
         )
 
 
-def _sizes(manifest: Manifest) -> dict[str, int]:
-    """Bytes of what lies in the folders of the shards, by name; one listing for each folder."""
-    folders = {posixpath.dirname(shard.name) for shard in manifest.shards}
-    return {
-        posixpath.join(folder, name): size
-        for folder in folders
-        for name, size in storage.list_sizes(storage.join(manifest.url, folder)).items()
-    }
-
-
 def _absent(url: str) -> DataError:
     place, old = storage.join(url, MANIFEST_NAME), storage.join(url, OLD_MANIFEST_NAME)
     if storage.exists(old):
         return DataError(
             f"{old}: a manifest of version 1, expected {MANIFEST_NAME} of version "
             f"{MANIFEST_VERSION}. Make one for the same shards with `python jobs/index_shards.py "
-            f"{url}`, or pack again into another folder."
+            f"{url} classes=N`, or pack again into another folder."
         )
     return DataError(
         f"{place}: no such manifest. Pack the data first: `python jobs/pack_imagenet.py "
         f"configs/pack_digits.yaml out={url}` for the digits, the same with "
         "configs/pack_photographs.yaml for patches of photographs, or `python "
         f"jobs/pack_imagenet.py source.url=FOLDER out={url}` for a folder of class folders. Shards "
-        f"of others get one by `python jobs/index_shards.py {url}`."
+        f"of others get one by `python jobs/index_shards.py {url} classes=N`."
     )
 
 

@@ -7,9 +7,11 @@ from data_pipeline.pack.pack_shard import pack_shard
 from data_pipeline.pack.plan import PlannedShard
 from data_pipeline.pack.recipe import PackRecipe
 from data_pipeline.pack.recipe import Square
-from data_pipeline.shards.index import index_shard
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.source import Digits
+from data_pipeline.tars.index import index_shard
+from data_pipeline.tars.labelling import Labelling
+from data_pipeline.tars.tar_stream import TarStream
 from system.foundation.errors import DataError
 
 
@@ -57,9 +59,10 @@ def images(photographs, jpeg):
 def test_a_shard_lies_at_its_place_and_its_rows_are_known(images, tmp_path):
     packed = pack_shard(planned(images), recipe(tmp_path), Images(images), 40)
     path = tmp_path / "train-000000.tar"
-    found = index_shard(str(path), path.read_bytes())
+    stream = TarStream(str(path), path.stat().st_size, [path.read_bytes()])
+    found = index_shard(stream, Labelling(tuple(map(str, range(1000)))))
     assert packed.shard.digest == found.digest
-    assert packed.shard.index_digest == found.index_digest
+    assert packed.shard.index_digest == found.index.digest
     assert packed.shard.bytes == path.stat().st_size
     assert packed.report.packed == 40
     assert packed.read == sum(map(len, images.values()))
