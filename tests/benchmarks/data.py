@@ -112,8 +112,8 @@ def _planning(root: Path, scale: Scale) -> Iterator[Row]:
 
 def _packing(made: PackedPhotographs, root: Path, scale: Scale) -> Iterator[Row]:
     found = in_child(time_packing, made.folder, str(root), scale.rounds)
-    yield Row("copied through tarfile", found.tarfile / MB, "MB/s")
-    yield Row("packed, bytes kept", found.packed / MB, "MB/s")
+    yield Row("copied through tarfile, to the disk", found.tarfile / MB, "MB/s")
+    yield Row("packed with bytes kept, to the disk", found.packed / MB, "MB/s")
     share = 100 * found.packed / found.tarfile
     yield Row("packed / copied through tarfile", share, "%", at_least(90))
     yield Row("packed with every image decoded", found.packed_and_decoded / MB, "MB/s")

@@ -1,5 +1,10 @@
-"""Bytes per second into shards: the packer with bytes kept, against copying through tarfile."""
+"""Bytes per second into shards: the packer with bytes kept, against copying through tarfile.
 
+Both bring every tar to the disk before they go on, as the packer has to: a shard counts as done
+only once it would survive a crash.
+"""
+
+import os
 import shutil
 import tarfile
 import time
@@ -56,6 +61,9 @@ def _pack(folder: str, out: Path, check: Literal["decode", "header"]) -> None:
 
 def _copy(files: list[Path], out: Path) -> None:
     for number in range(0, len(files), SHARD_SAMPLES):
-        with tarfile.open(out / f"{number:05d}.tar", "w") as tar:
-            for file in files[number : number + SHARD_SAMPLES]:
-                tar.add(file, file.name, recursive=False)
+        with open(out / f"{number:05d}.tar", "wb") as target:
+            with tarfile.open(fileobj=target, mode="w") as tar:
+                for file in files[number : number + SHARD_SAMPLES]:
+                    tar.add(file, file.name, recursive=False)
+            target.flush()
+            os.fsync(target.fileno())
