@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from types import TracebackType
@@ -100,14 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     disable_nagle_algorithm = True
 
+    def handle(self) -> None:
+        """Answer requests until whoever asks has gone."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def handle_any(self) -> None:
         """Answer a request of any method."""
-        try:
-            self._answer()
-        except ConnectionError:
-            self.close_connection = True  # whoever asked has gone
-
-    def _answer(self) -> None:
         body = self._body()
         fault = self.storm.next_fault(self.command)
         if fault in _CODES:
