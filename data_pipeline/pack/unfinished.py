@@ -57,14 +57,17 @@ class Unfinished:
         Raises DataError where another pack lies at `out`.
         """
         statement = {"options": self._options, "source_digest": _source_digest(source)}
-        self._digest = xxhash.xxh3_128_hexdigest(json.dumps(statement).encode())
-        if self._statement() is not None:
+        decisive = {key: value for key, value in self._options.items() if key not in FREE}
+        row = json.dumps([decisive, statement["source_digest"]])
+        self._digest = xxhash.xxh3_128_hexdigest(row.encode())
+        there = self._statement()
+        if there is not None:
             self._check_same(statement)
             finished = self._finished()
             if finished is not None:
                 self.clear()
                 return finished
-        else:
+        if there != statement:
             place = storage.join(self._out, STATEMENT_NAME)
             storage.write_bytes(place, json.dumps(statement).encode())
         return None
@@ -164,7 +167,7 @@ def _to_json(packed: PackedShard) -> dict[str, Any]:
     content: dict[str, Any] = {
         "sizes": packed.sizes,
         "read": packed.read,
-        "report": asdict(packed.report),
+        "report": asdict(packed.report) | {"ignored_files": ()},  # these are the source's
         "shard": None,
     }
     if packed.shard is not None:
@@ -197,4 +200,10 @@ def _from_json(planned: PlannedShard, content: Mapping[str, Any]) -> PackedShard
         if shard.index_digest != rows["index_digest"]:
             raise ValueError("its rows are damaged")
     sizes = tuple((width, height) for width, height in content["sizes"])
-    return PackedShard(planned.name, shard, sizes, content["read"], PackReport(**content["report"]))
+    return PackedShard(
+        planned.name,
+        shard,
+        sizes,
+        content["read"],
+        PackReport(**content["report"] | {"ignored_files": ()}),
+    )
