@@ -6,13 +6,16 @@ every process of this user on this machine, and another version never takes its 
 
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import xxhash
 
+from data_pipeline.stream.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
+from system.foundation.settings.data import Fetching
 
 _MAGIC = b"PAR1"
 _ENDING = 8  # bytes: the footer's length, then the magic
@@ -24,13 +27,17 @@ def fetch(url: str) -> Path:
 
     Raises FileNotFoundError, and DataError where it is no whole Parquet file.
     """
-    footer = _footer(url)
-    path = _folder() / f"{xxhash.xxh3_128_hexdigest(footer)}.parquet"
-    if not _is_copy(path, footer):
-        storage.copy_in(url, path)
+    size = storage.size(url)
+    with closing(Fetcher(Fetching())) as fetcher:
+        footer = _footer(fetcher, url, size)
+        path = _folder() / f"{xxhash.xxh3_128_hexdigest(footer)}.parquet"
         if not _is_copy(path, footer):
-            path.unlink()
-            raise DataError(f"{url}: changed while it was copied. Start again when it is written.")
+            storage.write_parts(str(path), list(fetcher.parts(url, size)))
+            if not _is_copy(path, footer):
+                path.unlink(missing_ok=True)
+                raise DataError(
+                    f"{url}: changed while it was copied. Start again when it is written."
+                )
     return path
 
 
@@ -44,10 +51,9 @@ def keep(content: bytes) -> Path:
     return path
 
 
-def _footer(url: str) -> bytes:
-    size = storage.size(url)
+def _footer(fetcher: Fetcher, url: str, size: int) -> bytes:
     start = max(0, size - _GUESS)
-    tail = storage.read_range(url, start, size - start)
+    (tail,) = fetcher.ranges([(url, start, size - start)])
     length = int.from_bytes(tail[-_ENDING:-4], "little") + _ENDING
     if tail[-4:] != _MAGIC or length + len(_MAGIC) > size:
         raise DataError(
@@ -55,7 +61,7 @@ def _footer(url: str) -> bytes:
             "it again from where it was packed."
         )
     if length > len(tail):
-        tail = storage.read_range(url, size - length, length)
+        (tail,) = fetcher.ranges([(url, size - length, length)])
     return tail[-length:]
 
 

@@ -1,6 +1,10 @@
-"""Small real data: the bundled digits packed, and a tree of crops of the bundled photographs."""
+"""Small real data: the bundled digits packed, and a tree of crops of the bundled photographs.
+
+And a bucket behind bad weather: an S3 server on loopback, and a proxy that injects faults.
+"""
 
 import io
+import logging
 import shutil
 
 import numpy as np
@@ -14,6 +18,7 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
 from data_pipeline.sources.source import ImageFolder
 from system.foundation.settings.data import Data
+from tests.faults.storm import Storm
 
 
 @pytest.fixture(scope="session")
@@ -156,3 +161,42 @@ def damage():
             file.write(bytes([byte ^ 0x5A]))
 
     return change
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """The url of an S3 server."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def storm(object_store, monkeypatch):
+    """The proxy that s3:// urls of this test lead to; the weather is fair to begin with."""
+    import s3fs
+
+    with Storm(object_store, seed=0) as storm:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", storm.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield storm
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(storm):
+    """The url of a bucket that is there."""
+    import s3fs
+
+    if not s3fs.S3FileSystem().exists("bucket"):
+        s3fs.S3FileSystem().mkdir("bucket")
+    storm.requests.clear()
+    return "s3://bucket"

@@ -4,8 +4,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from data_pipeline.shards.manifest import MANIFEST_NAME
+from data_pipeline.shards.manifest import open_local
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.shards.shard import make_shard
@@ -226,6 +230,61 @@ def test_shards_elsewhere(digits_url, tmp_path):
     assert found(url) == ()
     storage.write_bytes(f"{url}/{FIRST}", storage.read_bytes(f"{url}/{FIRST}")[:5000])
     assert len(found(url)) > 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 2**30), change=st.integers(1, 255))
+def test_any_changed_byte_is_found(changing, place, change):
+    folder, whole = changing
+    place %= len(whole)
+    overwrite(folder / FIRST, place, bytes([whole[place] ^ change]))
+    findings = found(folder)
+    overwrite(folder / FIRST, place, whole[place : place + 1])
+    assert {each.shard for each in findings} == {FIRST}
+    index = parse_manifest(str(folder)).shards[0].index
+    inside = [
+        key
+        for key, start, length in zip(index.keys, index.offsets, index.lengths, strict=True)
+        if start <= place < start + length
+    ]
+    damaged = [each.key for each in findings if "has other bytes than were" in each.reason]
+    assert damaged == inside
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory, tar_of):
+    """A folder with one shard that a test changes and mends, and the shard's bytes."""
+    folder = tmp_path_factory.mktemp("changing")
+    members = [
+        member
+        for row in range(5)
+        for member in ((f"{row}.png", bytes([row]) * (100 * row)), (f"{row}.cls", b"%d" % row))
+    ]
+    (folder / FIRST).write_bytes(tar_of(*members))
+    index_shards(Indexing(url=str(folder), classes=10))
+    return folder, (folder / FIRST).read_bytes()
+
+
+@pytest.mark.slow
+def test_shards_in_a_bucket_in_bad_weather(bucket, storm, foreign_url, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in storage.list_names(foreign_url):
+        storage.write_bytes(f"{bucket}/foreign/{name}", storage.read_bytes(f"{foreign_url}/{name}"))
+    storm.weather = {"error": 0.1, "throttle": 0.05, "reset": 0.05, "half": 0.1, "short": 0.05}
+    url = f"{bucket}/foreign"
+    index_shards(Indexing(url=url, classes=3))
+    assert found(url) == ()
+    manifest = parse_manifest(url)
+    assert manifest.digest == index_shards(Indexing(url=foreign_url, classes=3)).manifest.digest
+    assert open_local(manifest.local_file(), url).digest == manifest.digest
+    shard = manifest.shards[0]
+    content = bytearray(storage.read_bytes(f"{foreign_url}/{shard.name}"))
+    content[int(shard.offsets[1]) + 10] ^= 1
+    storm.weather = {}
+    storage.write_bytes(f"{url}/{shard.name}", bytes(content))
+    storm.weather = {"error": 0.2, "half": 0.2}
+    assert [each.key for each in found(url)] == [shard.keys[1]]
+    assert storm.faults.total() > 5
 
 
 def test_many_findings_are_shown_in_short(digits_copy):
