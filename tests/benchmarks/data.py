@@ -38,8 +38,8 @@ class Scale:
     """How much is measured."""
 
     photographs: int = 1440  # more than fit into the reader's cache of decoded pixels
-    batches: int = 8  # of 64, per round and side
-    rounds: int = 5
+    batches: int = 4  # of 64, per round and side
+    rounds: int = 9
     large_batches: int = 8
     samples: int = SAMPLES
     ranks: int = 64

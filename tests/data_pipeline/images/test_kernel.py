@@ -1,4 +1,5 @@
 import re
+import shutil
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,6 +12,7 @@ from data_pipeline.images.kernel import build_kernel
 from data_pipeline.images.kernel import cache_folder
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 
 @pytest.fixture(autouse=True)
