@@ -95,6 +95,11 @@ class ShardIndex:
         return state.hexdigest()
 
 
+def digest_of(keys: Iterable[str]) -> int:
+    """The sum of the keys' xxh3-64 modulo 2^64: the same for any order and any cut of a set."""
+    return sum(xxhash.xxh3_64_intdigest(key.encode()) for key in keys) % 2**64
+
+
 def encode(head: bytes, indices: Iterable[ShardIndex]) -> bytes:
     """A Parquet file of these rows with `head` in its footer; the same bytes for the same rows."""
     target = pa.BufferOutputStream()

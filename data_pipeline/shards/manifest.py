@@ -90,6 +90,11 @@ class Manifest:
             state.update(json.dumps(_shard_to_json(shard)).encode())
         return state.hexdigest()
 
+    @cached_property
+    def keys_digest(self) -> int:
+        """The sum of all keys' xxh3-64 modulo 2^64, as `columns.digest_of` gives it."""
+        return sum(int(shard.keys_digest, 16) for shard in self.shards) % 2**64
+
     def split(self, name: Split) -> "Manifest":
         """The shards of one split. Raises DataError where there are none."""
         chosen = tuple(shard for shard in self.shards if shard.split == name)
@@ -332,6 +337,7 @@ def _shard_to_json(shard: Shard) -> dict[str, Any]:
         "samples": shard.samples,
         "digest": shard.digest,
         "index_digest": shard.index_digest,
+        "keys_digest": shard.keys_digest,
     }
 
 
@@ -346,5 +352,6 @@ def _shard_from_json(content: Mapping[str, Any], rows: RowGroup) -> Shard:
         digest=content["digest"],
         samples=content["samples"],
         index_digest=content["index_digest"],
+        keys_digest=content["keys_digest"],
         rows=rows,
     )

@@ -11,6 +11,7 @@ from jaxtyping import UInt64
 
 from data_pipeline.shards.columns import RowGroup
 from data_pipeline.shards.columns import ShardIndex
+from data_pipeline.shards.columns import digest_of
 
 Split = Literal["train", "held_out"]
 
@@ -25,6 +26,7 @@ class Shard:
     digest: str  # xxh3-128 of the whole file, hexadecimal
     samples: int
     index_digest: str  # xxh3-128 of its rows, hexadecimal
+    keys_digest: str  # the sum of its keys' xxh3-64 modulo 2^64, hexadecimal
     rows: ShardIndex | RowGroup = field(repr=False)
 
     @property
@@ -62,4 +64,5 @@ class Shard:
 
 def make_shard(name: str, split: Split, size: int, digest: str, index: ShardIndex) -> Shard:
     """A shard of `size` bytes with these rows in memory."""
-    return Shard(name, split, size, digest, len(index), index.digest, index)
+    keys_digest = f"{digest_of(index.keys):016x}"
+    return Shard(name, split, size, digest, len(index), index.digest, keys_digest, index)

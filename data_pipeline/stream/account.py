@@ -7,13 +7,14 @@ from collections.abc import Callable
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.stream.assembly import Assembled
 from data_pipeline.stream.host_batches import HostBatch
+from data_pipeline.stream.reader import BadEntry
 from data_pipeline.stream.reader import too_many_bad
 from system.foundation.settings.data import Data
 from system.foundation.world import World
 
 _log = logging.getLogger(__name__)
 
-OnBadSample = Callable[[str, str, int], None]  # its key, why, and the position it was to stand at
+OnBadSample = Callable[[BadEntry], None]
 
 
 class Account:
@@ -24,8 +25,8 @@ class Account:
     ) -> None:
         self.images = 0
         self.bad: Counter[str] = Counter()  # by reason
-        self.counted: Counter[str] = Counter()  # decoder's refusals, retries, restarts, by name
-        self.keys_digest = 0  # of all keys delivered, as `assembly.digest_of`
+        self.counted: Counter[str] = Counter()  # decoder's refusals, requests, restarts, by name
+        self._digests: Counter[int] = Counter()
         self._share = manifest.samples / world.size  # of an epoch, so that few early ones may pass
         self._data = data
         self._on_bad_sample = on_bad_sample or _log_bad_sample
@@ -36,16 +37,22 @@ class Account:
         for part in batch.parts:
             self._add(part)
 
+    def take_digests(self) -> dict[int, int]:
+        """Of the keys delivered since the last call, by epoch, as `shards.columns.digest_of`."""
+        digests = {epoch: total % 2**64 for epoch, total in sorted(self._digests.items())}
+        self._digests.clear()
+        return digests
+
     def _add(self, part: Assembled) -> None:
         self.images += len(part.keys)
-        self.keys_digest = (self.keys_digest + part.keys_digest) % 2**64
         self.counted.update(part.counted)
+        self._digests.update(dict(part.digests))
         for entry in part.bad:
             self.bad[entry.reason] += 1
-            self._on_bad_sample(entry.key, entry.reason, entry.position)
+            self._on_bad_sample(entry)
             if self.bad.total() > self._data.max_bad_fraction * max(self.images, self._share):
                 raise too_many_bad(entry, self.bad.total(), self.images, self._data)
 
 
-def _log_bad_sample(key: str, reason: str, position: int) -> None:
-    _log.warning("bad sample %s at position %d: %s", key, position, reason)
+def _log_bad_sample(entry: BadEntry) -> None:
+    _log.warning("bad sample %s at position %d: %s", entry.key, entry.position, entry.reason)

@@ -5,15 +5,14 @@ a function of the position. Needs no torch: decoding processes run it.
 """
 
 from collections.abc import Collection
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import xxhash
 from jaxtyping import Int64
 from jaxtyping import UInt8
 
 from data_pipeline.images.crop import mirrored
+from data_pipeline.shards.columns import digest_of
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.stream.order import Order
 from data_pipeline.stream.reader import NOWHERE
@@ -31,7 +30,7 @@ class Assembled(NamedTuple):
     """What is told of rows beside their pixels and labels."""
 
     keys: list[str]
-    keys_digest: int  # see digest_of
+    digests: list[tuple[int, int]]  # of the keys, by epoch: see digest_of
     bad: list[BadEntry]
     counted: dict[str, int]  # by decoder's refusal, and by kind of request
 
@@ -71,13 +70,24 @@ class Assembler:
         samples = self.order.samples(start, start + len(pixels))
         turned = mirrored(self._seed, positions) if self._flips else np.zeros(len(pixels), bool)
         bad = self._fill(samples, pixels, positions, turned, poison)
-        for row in bad:
+        for row, entry in bad.items():
             one = slice(row, row + 1)
             samples[row] = self._replace(positions[row], pixels[one], turned[one], poison)
+            bad[row] = entry._replace(replaced_by=self._manifest.key(int(samples[row])))
         self._on_stage(NOWHERE, "waiting for work")
         labels[:] = self._manifest.labels[samples]
         keys = [self._manifest.key(sample) for sample in samples.tolist()]
-        return Assembled(keys, digest_of(keys), list(bad.values()), self._reader.take_counts())
+        digests = self._digests(start, keys)
+        return Assembled(keys, digests, list(bad.values()), self._reader.take_counts())
+
+    def _digests(self, start: int, keys: list[str]) -> list[tuple[int, int]]:
+        """The digest of the keys of each epoch that the positions from `start` on touch."""
+        length, first, digests = self.order.samples_per_epoch, 0, []
+        while first < len(keys):
+            epoch, within = divmod(start + first, length)
+            digests.append((epoch, digest_of(keys[first : first + length - within])))
+            first += length - within
+        return digests
 
     def _fill(
         self,
@@ -116,8 +126,3 @@ class Assembler:
             f"{self._manifest.url}: not one of {self.order.samples_per_epoch} samples can be used. "
             "Pack this data again."
         )
-
-
-def digest_of(keys: Iterable[str]) -> int:
-    """The sum of the keys' xxh3-64 modulo 2^64: the same for any order and any cut of a set."""
-    return sum(xxhash.xxh3_64_intdigest(key.encode()) for key in keys) % 2**64

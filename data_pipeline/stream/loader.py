@@ -16,6 +16,7 @@ from data_pipeline.stream.account import OnBadSample
 from data_pipeline.stream.host_batches import HostBatches
 from data_pipeline.stream.host_batches import open_batches
 from data_pipeline.stream.placement import place
+from data_pipeline.stream.selection import choose
 from system.foundation.errors import TrainingSystemError
 from system.foundation.nouns import Batch
 from system.foundation.nouns import Cursor
@@ -31,9 +32,12 @@ class Stream(Iterator[tuple[Batch, Cursor]]):
         batches: HostBatches,
         cursors: Iterator[Cursor],
         account: Account,
+        *,
+        samples_per_epoch: int,
         device: torch.device,
     ) -> None:
         self.account = account
+        self.samples_per_epoch = samples_per_epoch
         self._batches = batches
         self._placed = place(batches, device)
         self._cursors = cursors
@@ -81,12 +85,14 @@ def open_stream(
     share, rest = divmod(global_batch, world.size)
     assert rest == 0, "a recipe whose batch does not divide over its workers is refused"
     assert share % micro_batch == 0, "so is one whose micro-batch does not divide the share"
+    choice = choose(manifest, data.selection, seed)
     starts = _starts(images_seen + world.rank * share, global_batch, share, micro_batch)
     return Stream(
         open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch),
         _cursors(Cursor(images_seen, seed, manifest.digest), global_batch, share // micro_batch),
         Account(manifest, data, world, on_bad_sample),
-        world.device,
+        samples_per_epoch=manifest.samples if choice is None else choice.samples_per_epoch,
+        device=world.device,
     )
 
 

@@ -206,8 +206,9 @@ def _opened(reply: dict[str, Any]) -> Assembled | Exception:
         name, text = reply["error"]
         problem: Exception = getattr(errors, name)(text) if name else RuntimeError(text)
         return problem
-    keys, digest, bad, counted = reply["done"]
-    return Assembled(keys, digest, [BadEntry(*entry) for entry in bad], counted)
+    keys, digests, bad, counted = reply["done"]
+    pairs = [(epoch, digest) for epoch, digest in digests]
+    return Assembled(keys, pairs, [BadEntry(*entry) for entry in bad], counted)
 
 
 def _path() -> list[str]:

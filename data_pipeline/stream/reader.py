@@ -36,6 +36,7 @@ class BadEntry(NamedTuple):
     reason: str
     place: str  # url and byte range
     position: int  # of the stream where it was to stand
+    replaced_by: str = ""  # the key of the sample that stands there now
 
 
 class ImageReader:

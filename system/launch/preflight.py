@@ -34,6 +34,7 @@ from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
 from system.train.assemble import build_teacher
+from system.train.state import changed_data
 from system.train.state import frozen_changes
 from system.train.warm_start import check_warm_start
 
@@ -239,10 +240,10 @@ def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint
     latest = store.newest_or_refuse()
     if latest is None:
         return None
-    state, digest = read_state(latest.url), manifest.split("train").digest
+    state = read_state(latest.url)
     changed = frozen_changes(recipe_from_mapping(state["recipe"]), recipe)
-    if state["manifest_digest"] != digest:
-        changed.append(f"data.shards: {recipe.data.shards} holds other images than before")
+    if recipe.data.on_changed_manifest == "refuse":
+        changed += changed_data(state, manifest.split("train"))
     if state["world_size"] != recipe.cluster.workers:
         changed.append(
             f"cluster.workers: {state['world_size']} before, {recipe.cluster.workers} now"

@@ -18,6 +18,7 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
 from system.train import guards
+from system.train.consumption import Consumption
 from system.train.report import Outcome
 from system.train.report import Reporter
 from system.train.report import StepReport
@@ -44,7 +45,7 @@ def train(
     """
     run, progress = state.recipe.run, restore(state, store, ledger, scratch)
     stream = open_training_stream(state, ledger)
-    window = Window(state.world)
+    consumption, window = Consumption(state, stream, ledger), Window(state.world)
     is_asked = False
     while progress.images_seen < run.total_images and not is_asked:
         before = progress.images_seen
@@ -54,8 +55,10 @@ def train(
         is_asked = leave()
         is_last = progress.images_seen >= run.total_images or is_asked
         if is_last or is_due(run.report_every_images, before, progress.images_seen):
+            consumption.write()
             report(state, window, stream, reporter)
         if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
+            consumption.write()
             with window.standing_still():
                 save(state, reporter, scratch)
 
@@ -104,9 +107,7 @@ def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
         global_batch=run.global_batch,
         micro_batch=state.micro_batch,
         images_seen=state.progress.images_seen,
-        on_bad_sample=lambda key, reason, position: ledger.write(
-            "bad_sample", key=key, reason=reason, position=position
-        ),
+        on_bad_sample=lambda entry: ledger.write("bad_sample", **entry._asdict()),
     )
 
 

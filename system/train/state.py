@@ -16,6 +16,7 @@ from typing import Any
 import safetensors.torch
 
 from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import difference
 from system.alignment.teacher import Teacher
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE
@@ -148,6 +149,7 @@ class TrainState:
             "world_size": self.world.size,
             "seed": self.recipe.run.seed,
             "manifest_digest": self.manifest.digest,
+            "manifest": self.manifest.heads(),
             "recipe": self.recipe.model_dump(mode="json"),
         }
 
@@ -156,11 +158,8 @@ class TrainState:
         if missing:
             return [f"{STATE} lacks {', '.join(missing)}"]
         problems = frozen_changes(recipe_from_mapping(saved["recipe"]), self.recipe)
-        if saved["manifest_digest"] != self.manifest.digest:
-            problems.append(
-                f"data.shards: images with digest {saved['manifest_digest']} before, "
-                f"{self.manifest.digest} at {self.recipe.data.shards} now"
-            )
+        if self.recipe.data.on_changed_manifest == "refuse":
+            problems += changed_data(saved, self.manifest)
         if saved["world_size"] != self.world.size:
             problems.append(
                 f"cluster.workers: saved by {saved['world_size']} workers, this run has "
@@ -176,6 +175,18 @@ def cut(recipe: Recipe, world: World) -> tuple[int, int]:
     assert recipe.run.global_batch % world.size == 0
     assert share % micro_batch == 0
     return micro_batch, share // micro_batch
+
+
+def changed_data(saved: Mapping[str, Any], manifest: Manifest) -> list[str]:
+    """One line for each way in which a checkpoint's shards differ from those of a training split."""
+    if saved["manifest_digest"] == manifest.digest:
+        return []
+    changes = difference(saved["manifest"], manifest) or ["another digest"]
+    return [
+        f"data.shards: {manifest.url} is not what it was: {change}; "
+        "data.on_changed_manifest=continue goes on with it"
+        for change in changes
+    ]
 
 
 def frozen_changes(before: Recipe, now: Recipe) -> list[str]:

@@ -1,3 +1,4 @@
+import itertools
 import os
 import pickle
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from data_pipeline.shards.columns import ColumnFile
 from data_pipeline.shards.columns import Keys
 from data_pipeline.shards.columns import ShardIndex
+from data_pipeline.shards.columns import digest_of
 from data_pipeline.shards.columns import encode
 from system.foundation.errors import DataError
 from tests.data_pipeline.manifests import make_index
@@ -242,3 +244,11 @@ def test_reading_imports_neither_pandas_nor_torch(written):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_digest_is_of_the_set_and_adds_up():
+    keys = ["a", "b", "c", "b"]
+    assert len({digest_of(order) for order in itertools.permutations(keys)}) == 1
+    assert digest_of(keys) == (digest_of(keys[:1]) + digest_of(keys[1:])) % 2**64
+    assert digest_of(keys) != digest_of(["a", "b", "c"])
+    assert digest_of([]) == 0

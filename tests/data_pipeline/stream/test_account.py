@@ -17,25 +17,26 @@ def batch(*parts, restarts=()):
 def test_what_a_rank_met_is_summed(digits, digits_data):
     told = []
     data = digits_data(max_bad_fraction=0.5)
-    account = Account(digits, data, World(), lambda *what: told.append(what))
-    account.add(batch(Assembled(["a", "b"], 2**64 - 1, [], {"requests": 2})))
+    account = Account(digits, data, World(), told.append)
+    account.add(batch(Assembled(["a", "b"], [(3, 2**64 - 1)], [], {"requests": 2})))
     account.add(
         batch(
-            Assembled(["c"], 3, [BAD], {"requests": 1, "retries": 1}),
-            Assembled(["d"], 4, [], {}),
+            Assembled(["c"], [(3, 3)], [BAD], {"requests": 1, "retries": 1}),
+            Assembled(["d"], [(4, 4)], [], {}),
             restarts={"died: signal 9": 1},
         )
     )
     assert account.images == 4
-    assert account.keys_digest == 6
+    assert account.take_digests() == {3: 2, 4: 4}
+    assert account.take_digests() == {}
     assert account.bad == {"not an image": 1}
     assert account.counted == {"requests": 3, "retries": 1, "process died: signal 9": 1}
-    assert told == [("k", "not an image", 4)]
+    assert told == [BAD]
 
 
 def test_the_bound_is_over_an_epochs_share_at_first(digits, digits_data):
     account = Account(digits, digits_data(max_bad_fraction=2.5 / digits.samples), World(), None)
     for _ in range(2):
-        account.add(batch(Assembled(["a"], 0, [BAD], {})))
+        account.add(batch(Assembled(["a"], [(0, 0)], [BAD], {})))
     with pytest.raises(DataError, match=r"url bytes 0-9: k cannot be used .* 3 of 3 samples"):
-        account.add(batch(Assembled(["a"], 0, [BAD], {})))
+        account.add(batch(Assembled(["a"], [(0, 0)], [BAD], {})))

@@ -1,11 +1,9 @@
-import itertools
-
 import numpy as np
 import pytest
 
+from data_pipeline.shards.columns import digest_of
 from data_pipeline.stream.assembly import POISON
 from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.assembly import digest_of
 from data_pipeline.stream.reader import ImageReader
 from system.foundation.errors import DataError
 
@@ -40,8 +38,9 @@ def test_poisonous_positions_are_bad_and_replaced_by_the_next(digits, digits_dat
     assembler = Assembler(digits, digits_data(), 5)
     clean, pixels, labels = filled(assembler, 0, 12)
     told, replaced, others = filled(assembler, 0, 10, poison=(3, 4, 9))
-    assert [(entry.key, entry.reason, entry.position) for entry in told.bad] == [
-        (clean.keys[position], POISON, position) for position in (3, 4, 9)
+    assert [(each.key, each.reason, each.position, each.replaced_by) for each in told.bad] == [
+        (clean.keys[position], POISON, position, clean.keys[later])
+        for position, later in [(3, 5), (4, 5), (9, 10)]
     ]
     source = [0, 1, 2, 5, 5, 5, 6, 7, 8, 10]
     assert told.keys == [clean.keys[position] for position in source]
@@ -55,9 +54,9 @@ def test_nothing_but_poison(digits, digits_data):
         filled(assembler, 0, 1, poison=range(2 * digits.samples))
 
 
-def test_a_digest_is_of_the_set_and_adds_up():
-    keys = ["a", "b", "c", "b"]
-    assert len({digest_of(order) for order in itertools.permutations(keys)}) == 1
-    assert digest_of(keys) == (digest_of(keys[:1]) + digest_of(keys[1:])) % 2**64
-    assert digest_of(keys) != digest_of(["a", "b", "c"])
-    assert digest_of([]) == 0
+def test_digests_are_told_apart_by_epoch(digits, digits_data):
+    assembler, length = Assembler(digits, digits_data(), 5), digits.samples
+    told, _, _ = filled(assembler, length - 3, 10)
+    assert told.digests == [(0, digest_of(told.keys[:3])), (1, digest_of(told.keys[3:]))]
+    within, _, _ = filled(assembler, 5 * length, 4)
+    assert within.digests == [(5, digest_of(within.keys))]

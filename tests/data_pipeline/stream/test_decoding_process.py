@@ -49,7 +49,7 @@ def test_tasks_are_served_until_the_connection_closes(digits, digits_data, conne
     assert (slot, row) == (0, 2)
     pixels, labels = np.empty((4, 8, 8, 1), np.uint8), np.empty(4, np.int64)
     told = Assembler(digits, digits_data(), 5).fill(300, pixels, labels)
-    assert reply["done"][:2] == [told.keys, told.keys_digest]
+    assert reply["done"][:2] == [told.keys, [list(pair) for pair in told.digests]]
     assert np.array_equal(ring.pixels[0, 2:], pixels)
     assert np.array_equal(ring.labels[0, 2:], labels)
     assert ring.read_line(0).text == "waiting for work"

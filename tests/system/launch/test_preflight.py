@@ -201,6 +201,7 @@ def run_with_checkpoint(recipe, tmp_path):
     digest = read_manifest(recipe.data.shards).split("train").digest
     state = {
         "recipe": recipe.model_dump(mode="json"), "manifest_digest": digest, "world_size": 2,
+        "manifest": {},
         "images_seen": 512,
     }  # fmt: skip
     local, url = tmp_path / "local", str(tmp_path / "run")

@@ -60,14 +60,14 @@ def test_other_data_and_another_world_are_refused_together(saved) -> None:
     changed(folder, manifest_digest="other", world_size=4)
     with pytest.raises(CheckpointError) as error:
         state.restore(folder)
-    assert "images with digest other before" in str(error.value)
+    assert "is not what it was: another digest" in str(error.value)
     assert "saved by 4 workers, this run has 1" in str(error.value)
 
 
 def test_a_state_that_lacks_numbers_is_refused(saved) -> None:
     state, folder = saved
     (folder / "state.json").write_text('{"images_seen": 1}')
-    with pytest.raises(CheckpointError, match=r"lacks attempt, manifest_digest"):
+    with pytest.raises(CheckpointError, match=r"lacks attempt, manifest, manifest_digest"):
         state.restore(folder)
 
 
@@ -117,3 +117,22 @@ def test_another_posterior_is_listed_with_all_of_its_keys(recipe) -> None:
 
 def test_the_state_of_another_world_size_is_refused_naming_both(trials) -> None:
     assert "saved by 1 workers, this run has 2" in trials[0].complaint
+
+
+def test_shards_that_changed_are_named_unless_the_run_goes_on_with_them(saved) -> None:
+    state, folder = saved
+    before = state.manifest.heads()
+    shards = dict(before["shards"])
+    name, (split, samples, _, rows) = next(iter(shards.items()))
+    shards[name] = [split, samples, "0" * 32, rows]
+    shards["train-000099.tar"] = ["train", 5, "0" * 32, "0" * 32]
+    changed(folder, manifest_digest="0" * 32, manifest=before | {"shards": shards})
+    with pytest.raises(CheckpointError) as error:
+        state.restore(folder)
+    for part in ("1 shards gone: train-000099.tar", f"1 shards changed: {name}", "=continue"):
+        assert part in str(error.value)
+    data = state.recipe.data.model_copy(update={"on_changed_manifest": "continue"})
+    recipe = state.recipe.model_copy(update={"data": data})
+    other = assemble(recipe, World(), read_manifest(state.manifest.url))
+    other.restore(folder)
+    assert other.progress.images_seen == 40
