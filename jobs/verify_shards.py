@@ -10,7 +10,7 @@ all as JSON. Leaves with 0 where all is well, 1 where something is damaged, 2 wh
 manifest to compare with.
 
 Time: that of reading the bytes from storage, a few threads at a time, and on one core about
-400 MB/s. Memory: some 100 MB per thread.
+400 MB/s. Memory: some 60 MB per thread.
 """
 
 from data_pipeline.tars.verification import Verification

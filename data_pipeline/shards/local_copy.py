@@ -5,6 +5,7 @@ every process of this user on this machine, and another version never takes its 
 """
 
 import os
+import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -78,7 +79,8 @@ def _is_copy(path: Path, footer: bytes) -> bool:
 def _folder() -> Path:
     """A folder for this user alone; under TMPDIR where that is set."""
     path = Path(tempfile.gettempdir()) / f"shard-manifests-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
         raise BadInput(f"{path} belongs to another user. Set TMPDIR to a folder of your own.")
     return path

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import stat
 
 import pytest
@@ -7,6 +8,7 @@ from data_pipeline.shards import local_copy
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import write_manifest
+from data_pipeline.stream.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
@@ -82,6 +84,29 @@ def test_a_folder_of_somebody_else(folder, monkeypatch, remote):
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     with pytest.raises(BadInput, match=r"belongs to another user\. Set TMPDIR"):
         local_copy.fetch(remote[1])
+
+
+def test_a_link_in_the_place_of_the_folder(folder, tmp_path, remote):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / f"shard-manifests-{os.getuid()}").symlink_to(elsewhere)
+    with pytest.raises(BadInput, match="belongs to another user"):
+        local_copy.fetch(remote[1])
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_file_that_changes_while_it_is_copied(remote, monkeypatch, folder):
+    manifest, url = remote
+    parts = Fetcher.parts
+
+    def changing(self, asked, size):
+        write_manifest(make_manifest(100, 20, manifest.url))
+        return parts(self, asked, min(size, storage.size(asked)))
+
+    monkeypatch.setattr(Fetcher, "parts", changing)
+    with pytest.raises(DataError, match="changed while it was copied"):
+        local_copy.fetch(url)
+    assert not list(folder.rglob("*.parquet"))
 
 
 def _open(root, url, made, barrier):

@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -220,3 +222,32 @@ def test_heads_go_through_json_and_tell_what_changed(digits_url):
     assert difference(heads, replace(whole, shards=whole.shards[1:])) == [
         f"1 shards gone: {whole.shards[0].name}"
     ]
+
+
+def test_a_file_url(digits_url, digits):
+    manifest = read_manifest(f"file://{digits_url}").split("train")
+    assert manifest.digest == digits.digest
+    assert str(manifest.local_file()) == f"{digits_url}/{MANIFEST_NAME}"
+
+
+@pytest.mark.slow
+def test_imagenet_opens_at_once_and_a_window_of_it_takes_little_memory(tmp_path):
+    write_manifest(make_manifest(1_281_167, 1000, str(tmp_path)))
+    program = """
+import sys, time, psutil
+from data_pipeline.shards.manifest import parse_manifest
+process = psutil.Process()
+before, start = process.memory_full_info().uss, time.perf_counter()
+train = parse_manifest(sys.argv[1]).split("train")
+assert (train.samples, len(train.digest)) == (1_281_167, 32)
+opened = time.perf_counter() - start
+for shard in range(0, 1282, 160):
+    assert len(train.indices(shard).offsets) == len(train.indices(shard).keys)
+print(opened, process.memory_full_info().uss - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    opened, grown = map(float, done.stdout.split())
+    assert opened < 1  # about 0.02 on an idle machine
+    assert grown < 50e6  # about 14e6
