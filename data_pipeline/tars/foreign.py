@@ -29,6 +29,7 @@ from data_pipeline.tars.index import Indexed
 from data_pipeline.tars.index import index_shard
 from data_pipeline.tars.labelling import Labelling
 from data_pipeline.tars.labelling import read_class_names
+from data_pipeline.tars.listing import expanded
 from data_pipeline.tars.listing import find_files
 from data_pipeline.tars.listing import split_url
 from data_pipeline.tars.tar_stream import Opened
@@ -43,13 +44,14 @@ class Indexing(Record):
     """Shards without a manifest, and how they are to be understood."""
 
     url: str = Field(
-        "shards", description="folder or url of the shards; or with their names, {} in"
+        "shards",
+        description="folder or url of the shards; their names may follow: URL/{000..127}.tar",
     )
-    names: str = Field("*.tar", description="shards below it: *, ?, {000..127}, folder/name")
+    names: str = Field("*.tar", description="their names, with *, ?, {000..127} and folders/")
     classes: PositiveInt | None = Field(None, description="number of classes: labels 0 … classes-1")
     class_names: str | None = Field(
         None,
-        description="file of class names, in place of `classes`: a NAME or LABEL NAME per line",
+        description="in place of `classes`: a file with a NAME or a LABEL NAME on each line",
     )
     label_field: str | None = Field(
         None, description="field of the json members that holds the label; null: cls members"
@@ -59,7 +61,8 @@ class Indexing(Record):
     )
     channels: Literal[1, 3] = Field(3, description="what readers decode to: 1 grey, 3 colour")
     held_out: tuple[str, ...] = Field(
-        ("held_out*", "val*", "*[-_]val[-_]*"), description="names of shards that are held out"
+        ("held_out*", "{,*[-_]}val{,idation}[-_./0-9]*"),
+        description="names of shards that are held out, with *, ? and {a,b}",
     )
     on_existing: Literal["refuse", "replace"] = Field(
         "refuse", description="what to do where there is a manifest already"
@@ -187,8 +190,9 @@ def _class_names(recipe: Indexing) -> tuple[str, ...]:
 
 def _split_of(name: str, recipe: Indexing) -> Split:
     file = name.rsplit("/", 1)[-1]
+    patterns = [each for held_out in recipe.held_out for each in expanded(held_out)]
     is_held_out = any(
-        fnmatch.fnmatchcase(each, pattern) for pattern in recipe.held_out for each in (file, name)
+        fnmatch.fnmatchcase(each, pattern) for pattern in patterns for each in (file, name)
     )
     return "held_out" if is_held_out else "train"
 

@@ -28,12 +28,22 @@ def find_files(url: str, pattern: str) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     sizes = cache(storage.list_sizes)  # a folder is listed once, however many braces name
-    for each in _expanded(url, pattern):
+    for each in expanded(pattern):
+        if each.startswith("/") or ".." in each.split("/"):
+            raise DataError(f"{url}: {each!r} does not lie below this folder. Give its own url.")
         files = dict(_matching(url, each.split("/"), sizes))
         if not files:
             raise _nothing(url, each)
         found |= files
     return {name: found[name] for name in sorted(found)}
+
+
+def expanded(pattern: str) -> list[str]:
+    """The patterns without braces that one with braces stands for. Raises DataError."""
+    try:
+        return list(braceexpand.braceexpand(pattern))
+    except ValueError as problem:
+        raise DataError(f"{pattern!r}: its braces do not pair ({problem}).") from problem
 
 
 def split_url(url: str, pattern: str) -> tuple[str, str]:
@@ -43,17 +53,6 @@ def split_url(url: str, pattern: str) -> tuple[str, str]:
     cut = re.search(r"[*?\[{]", url)
     folder = posixpath.dirname(url[: cut.start()] if cut else url)
     return folder, url[len(folder) :].lstrip("/")
-
-
-def _expanded(url: str, pattern: str) -> list[str]:
-    try:
-        found = list(braceexpand.braceexpand(pattern))
-    except ValueError as problem:
-        raise DataError(f"{url}: braces of {pattern!r} do not pair ({problem}).") from problem
-    strange = [each for each in found if each.startswith("/") or ".." in each.split("/")]
-    if strange:
-        raise DataError(f"{url}: {strange[0]!r} does not lie below this folder. Give its own url.")
-    return found
 
 
 def _matching(

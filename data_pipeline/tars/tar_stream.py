@@ -1,5 +1,6 @@
 """A shard read once from front to back, hashed as it passes, a few parts in memory at a time."""
 
+import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Fetching
 
+LINE_EVERY_S = 30.0
 _FETCHING = Fetching(concurrency=4)  # so many parts of a shard are in memory, in every thread
 R = TypeVar("R")
 
@@ -94,13 +96,13 @@ def read_all(
 ) -> Iterator[R]:
     """What `read` makes of each shard, in the order given; `threads` are read at one time.
 
-    Shows a bar on stderr. What `read` raises is raised here, and no further shard is begun.
+    Shows a bar on stderr, or a line now and then where that is no terminal. What `read` raises is
+    raised here, and no further shard is begun.
     """
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(
-        TextColumn("{task.description}"), *columns, console=Console(stderr=True)
-    ) as progress:
-        task = progress.add_task(title, total=sum(sizes.values()))
+    console, total = Console(stderr=True), sum(sizes.values())
+    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
+        task = progress.add_task(title, total=total)
 
         def read_one(name: str) -> R:
             with closing(Fetcher(_FETCHING)) as fetcher:
@@ -109,7 +111,13 @@ def read_all(
                 return read(Opened(name, place, sizes[name], fetcher, on_bytes))
 
         pool = ThreadPoolExecutor(threads)
+        told = time.monotonic()
         try:
-            yield from pool.map(read_one, sizes)
+            for found in pool.map(read_one, sizes):
+                if not console.is_terminal and time.monotonic() - told >= LINE_EVERY_S:
+                    told = time.monotonic()
+                    done = progress.tasks[task].completed
+                    console.print(f"{title}: {done / 1e9:.1f} of {total / 1e9:.1f} GB")
+                yield found
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

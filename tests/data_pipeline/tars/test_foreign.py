@@ -99,6 +99,28 @@ def test_other_names_folders_and_threads(foreign_url, threads):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("held_out-000000.tar", "held_out"),
+        ("val-000.tar", "held_out"),
+        ("val000.tar", "held_out"),
+        ("val.tar", "held_out"),
+        ("imagenet1k-validation-00.tar", "held_out"),
+        ("ILSVRC2012_val_3.tar", "held_out"),
+        ("val/part-0.tar", "held_out"),
+        ("train-000.tar", "train"),
+        ("values-000.tar", "train"),
+        ("carnival-000.tar", "train"),
+        ("train/interval-0.tar", "train"),
+    ],
+)
+def test_which_shards_are_held_out_by_their_names(tmp_path, tar_of, name, split):
+    storage.write_bytes(f"{tmp_path}/{name}", tar_of(*PAIR))
+    found = build_manifest(Indexing(url=str(tmp_path), names=name, classes=2)).manifest
+    assert [(shard.name, shard.split) for shard in found.shards] == [(name, split)]
+
+
 def test_labels_of_a_field_by_name(foreign_url, tmp_path):
     (tmp_path / "names.txt").write_text("2 a\n0 b\n1 c\n")
     recipe = Indexing(

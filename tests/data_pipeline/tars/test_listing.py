@@ -1,5 +1,6 @@
 import pytest
 
+from data_pipeline.tars.listing import expanded
 from data_pipeline.tars.listing import find_files
 from data_pipeline.tars.listing import split_url
 from system.foundation import storage
@@ -49,6 +50,12 @@ def test_what_is_not_there(url, pattern, said):
     with pytest.raises(DataError, match=said) as caught:
         find_files(url, pattern)
     assert url in str(caught.value)
+
+
+def test_braces_that_do_not_pair():
+    assert expanded("a{0..1}{x,}") == ["a0x", "a0", "a1x", "a1"]
+    with pytest.raises(DataError, match=r"'a\{0.*braces do not pair"):
+        expanded("a{0")
 
 
 def test_compressed_tars_are_told(tmp_path):

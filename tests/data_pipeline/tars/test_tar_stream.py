@@ -67,6 +67,14 @@ def test_every_shard_in_order_several_at_one_time(root, tmp_path, capsys):
     assert "reading" in capsys.readouterr().err
 
 
+def test_a_log_gets_a_line_now_and_then(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("data_pipeline.tars.tar_stream.LINE_EVERY_S", 0.0)
+    (tmp_path / "0.tar").write_bytes(bytes(5000))
+    sizes = {"0.tar": 5000}
+    list(read_all(str(tmp_path), sizes, lambda o: o.stream().finish(), threads=1, title="testing"))
+    assert "testing: 0.0 of 0.0 GB" in capsys.readouterr().err
+
+
 def test_a_problem_ends_it(tmp_path):
     sizes = {f"{number:03d}.tar": 1 for number in range(200)}
     for name in sizes:
