@@ -45,7 +45,7 @@ class Indexing(Record):
 
     url: str = Field(
         "shards",
-        description="folder or url of the shards; their names may follow: URL/{000..127}.tar",
+        description="folder or url of the shards; or URL/{000..127}.tar with their names",
     )
     names: str = Field("*.tar", description="their names, with *, ?, {000..127} and folders/")
     classes: PositiveInt | None = Field(None, description="number of classes: labels 0 … classes-1")
