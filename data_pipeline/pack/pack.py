@@ -70,7 +70,7 @@ def pack(
         return Packed(finished, None)
     done = state.done(planned)
     so_far = _added_up(report, done.values())
-    with PackBar(recipe.out, report.total, _images(planned, done)) as bar:
+    with PackBar(recipe.out, len(kept), _images(planned, done)) as bar:
         left = [shard for name, shard in planned.items() if name not in done]
         for packed in _work(left, recipe, source, cluster):
             so_far.add(packed.report)  # to stop as soon as there are too many bad ones

@@ -21,6 +21,7 @@ from data_pipeline.shards.shard import Shard
 from data_pipeline.shards.shard import make_shard
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.entry import Reader
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 
 Sizes = tuple[tuple[int, int], ...]  # up to two different (width, height): enough to tell one size
@@ -69,7 +70,8 @@ def pack_shard(
 
 def _write(planned: PlannedShard, recipe: PackRecipe, tar: TarShard) -> Shard:
     digest = tar.finish()
-    storage.write_parts(storage.join(recipe.out, planned.name), tar.parts)
+    place = storage.join(recipe.out, planned.name)
+    patiently(lambda: storage.write_parts(place, tar.parts))
     return make_shard(planned.name, planned.split, tar.size, digest, tar.index())
 
 

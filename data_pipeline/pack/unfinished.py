@@ -26,6 +26,7 @@ from data_pipeline.shards.manifest import check_shards
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.shard import make_shard
 from data_pipeline.sources.entry import Source
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 from system.foundation.errors import DataError
 
@@ -76,7 +77,7 @@ class Unfinished:
         """Note that a shard is done; its tar is there already."""
         content = {"statement": self._digest} | _to_json(packed)
         place = storage.join(self.folder, f"{packed.name}.json")
-        storage.write_bytes(place, json.dumps(content).encode())
+        patiently(lambda: storage.write_bytes(place, json.dumps(content).encode()))
 
     def done(self, planned: Mapping[str, PlannedShard]) -> dict[str, PackedShard]:
         """The shards that are done, by name: noted as such, and of the noted size."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 from system.foundation.errors import DataError
 
@@ -56,13 +57,13 @@ class RemoteStretches:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.size = storage.size(url)
+        self.size = patiently(lambda: storage.size(url))
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly these bytes."""
         if start + length > self.size:
             raise _ends_early(self, start, length)
-        return storage.read_range(self.url, start, length)
+        return patiently(lambda: storage.read_range(self.url, start, length))
 
 
 class Buffered:

@@ -20,11 +20,16 @@ from data_pipeline.sources.entry import extension_of
 from data_pipeline.sources.entry import is_image
 from data_pipeline.sources.entry import key_of
 from data_pipeline.sources.entry import why_unsafe
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 from system.foundation.errors import DataError
+from system.foundation.errors import StorageError
 from system.foundation.settings.record import Record
 
 REMOTE_CONCURRENCY = 16
+_LEAVE_IT_ALONE = (
+    "Let nobody change the source while it is packed, and start the same command again."
+)
 
 
 class ImageFolder(Record):
@@ -52,19 +57,35 @@ class FolderReader:
         """The bytes of a file as they are. Raises BadSample where it may not be read."""
         relative = str(entry.place[0])
         if self._local is None:
-            return storage.read_bytes(storage.join(self._url, relative))
+            return patiently(lambda: self._whole(storage.join(self._url, relative), entry.length))
+        data = self._of_disk(f"{self._local}/{relative}")
+        if len(data) != entry.length:
+            raise DataError(
+                f"{self._local}/{relative}: has {len(data)} bytes, and had {entry.length} when the "
+                f"folder was listed. {_LEAVE_IT_ALONE}"
+            )
+        return data
+
+    def _whole(self, url: str, length: int) -> bytes:
+        data = storage.read_bytes(url)
+        if len(data) != length:
+            raise StorageError(f"{url}: got {len(data)} bytes, expected {length} as listed")
+        return data
+
+    def _of_disk(self, path: str) -> bytes:
         try:
-            with open(f"{self._local}/{relative}", "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
                 return file.read()
         except PermissionError as problem:
             raise BadSample("unreadable: permission denied") from problem
         except FileNotFoundError as problem:
-            if os.path.islink(f"{self._local}/{relative}"):
+            if os.path.islink(path):
                 raise BadSample("unreadable: a link to nothing") from problem
             raise DataError(
-                f"{self._local}/{relative}: gone since the folder was listed. Let nobody change "
-                "the source while it is packed, and start the same command again."
+                f"{path}: gone since the folder was listed. {_LEAVE_IT_ALONE}"
             ) from problem
+        except OSError as problem:
+            raise StorageError(f"cannot read {path}: {problem}") from problem
 
 
 def open_image_folder(recipe: ImageFolder) -> Source:

@@ -10,10 +10,12 @@ import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -28,8 +30,10 @@ from data_pipeline.sources.entry import Source
 from data_pipeline.sources.entry import extension_of
 from data_pipeline.sources.entry import key_of
 from data_pipeline.sources.entry import why_unsafe
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 from system.foundation.errors import DataError
+from system.foundation.errors import StorageError
 from system.foundation.settings.record import Record
 
 
@@ -79,7 +83,8 @@ class ParquetReader:
         *group, row = entry.place
         if self._group is None or self._group[0] != tuple(group):
             self._group = None  # two row groups are not held at once
-            self._group = (tuple(group), self._images(str(group[0]), int(group[1])))
+            images = patiently(lambda: self._images(str(group[0]), int(group[1])))
+            self._group = (tuple(group), images)
         value = self._group[1][int(row)].as_py()
         if value is None:
             raise BadSample("no bytes in the table")
@@ -92,15 +97,17 @@ class ParquetReader:
         column = _bytes_column(self._recipe, file)
         try:
             images = file.read_row_group(group, columns=[column]).column(0)
-        except (pa.ArrowException, OSError) as problem:
+        except pa.ArrowException as problem:
             raise DataError(
                 f"{storage.join(self._recipe.url, name)}: row group {group} is damaged "
                 f"({problem}). Copy this file again."
             ) from problem
+        except OSError as problem:
+            raise _not_read(self._recipe, name, problem) from problem
         if not pa.types.is_struct(images.type):
             return images
         return pa.chunked_array(
-            [pa.compute.struct_field(chunk, "bytes") for chunk in images.chunks], pa.binary()
+            [pc.struct_field(chunk, "bytes") for chunk in images.chunks], pa.binary()
         )
 
 
@@ -109,8 +116,8 @@ def open_parquet(recipe: Parquet) -> Source:
 
     Raises DataError where there is no such table or column, or a label is outside the classes.
     """
-    names = _names(recipe)
-    rows = [row for name in names for row in _rows(recipe, name)]
+    names = patiently(lambda: _names(recipe))
+    rows = [row for name in names for row in patiently(partial(_rows_of, recipe, name))]
     if not rows:
         raise DataError(f"{recipe.url}: no rows in {len(names)} files; expected images.")
     classes = _classes(recipe, names[0], rows)
@@ -151,10 +158,20 @@ def _open(recipe: Parquet, name: str) -> pq.ParquetFile:
     filesystem, path = storage.open_filesystem(url)
     try:
         return pq.ParquetFile(filesystem.open(path, "rb"), pre_buffer=True)
-    except (pa.ArrowException, OSError) as problem:
+    except pa.ArrowException as problem:
         raise DataError(
             f"{url}: not a whole Parquet file ({problem}). Copy this file again."
         ) from problem
+    except OSError as problem:
+        raise _not_read(recipe, name, problem) from problem
+
+
+def _not_read(recipe: Parquet, name: str, problem: OSError) -> DataError | StorageError:
+    """Arrow says OSError for damage it finds in a file as well as for what a store fails to do."""
+    url = storage.join(recipe.url, name)
+    if type(problem) is OSError and problem.errno is None:
+        return DataError(f"{url}: damaged ({problem}). Copy this file again.")
+    return StorageError(f"cannot read {url}: {type(problem).__name__}: {problem}")
 
 
 def _bytes_column(recipe: Parquet, file: pq.ParquetFile) -> str:
@@ -178,6 +195,10 @@ def _field(recipe: Parquet, file: pq.ParquetFile, name: str) -> pa.Field:
             "with source.image, source.label and source.key."
         )
     return schema.field(name)
+
+
+def _rows_of(recipe: Parquet, name: str) -> list[_Row]:
+    return [*_rows(recipe, name)]
 
 
 def _rows(recipe: Parquet, name: str) -> Iterator[_Row]:
