@@ -146,7 +146,9 @@ def build_manifest(recipe: Indexing) -> IndexedSet:
         channels=recipe.channels,
         class_names=labelling.class_names,
         image_size=_only_side({size for _, found in indexed for size in found}),
-        options={"indexed": recipe.model_dump(mode="json", include={"image", "label_field"})},
+        options={
+            "indexed": {"names": names, "image": recipe.image, "label_field": recipe.label_field}
+        },
     )
     return IndexedSet(manifest, tuple(name for each, _ in indexed for name in each.passed_over))
 

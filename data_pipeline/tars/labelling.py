@@ -37,7 +37,7 @@ class Labelling:
                 return self.class_names.index(text)
         raise ValueError(
             f"label {text[:40]!r}, expected a whole number from 0 to {len(self.class_names) - 1}"
-            " or the name of a class"
+            " or the name of a class; if it is right, `classes` or `class_names` are not"
         )
 
     def _value(self, content: bytes) -> Any:

@@ -3,6 +3,7 @@
 A shard whose bytes are not those packed is read a second time, to name each of its damaged samples.
 """
 
+import fnmatch
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from data_pipeline.tars.foreign import check_keys
 from data_pipeline.tars.foreign import labelling_of
 from data_pipeline.tars.index import index_shard
 from data_pipeline.tars.labelling import Labelling
+from data_pipeline.tars.listing import expanded
 from data_pipeline.tars.tar_stream import Opened
 from data_pipeline.tars.tar_stream import read_all
 from system.foundation import storage
@@ -106,11 +108,13 @@ def verify(recipe: Verification) -> Verified:
     manifest = parse_manifest(recipe.url)
     present = shard_sizes(manifest)
     named = {shard.name: shard for shard in manifest.shards}
+    # Of what lies there, only tars that could have been meant: others may be of another set.
+    patterns = expanded(manifest.options.get("indexed", {}).get("names", "*.tar"))
     findings = [Finding(name, "is missing") for name in named if name not in present]
     findings += [
         Finding(name, "is not in the manifest")
         for name in present
-        if name.endswith(".tar") and name not in named
+        if name not in named and any(fnmatch.fnmatchcase(name, each) for each in patterns)
     ]
     labelling = labelling_of(manifest)
     sizes = {name: present[name] for name in named if name in present}

@@ -141,6 +141,13 @@ def test_missing_and_unknown_shards(digits_copy):
     ]
 
 
+def test_tars_that_were_not_meant_are_no_finding(foreign_url):
+    index_shards(Indexing(url=f"{foreign_url}/train-*.tar", classes=3))
+    assert found(foreign_url) == ()
+    storage.write_bytes(f"{foreign_url}/train-9.tar", b"")
+    assert [each.shard for each in found(foreign_url)] == ["train-9.tar"]
+
+
 def _swap(name):
     def change(rows):
         rows[name][[0, 1]] = rows[name][[1, 0]]
