@@ -7,14 +7,16 @@ at all. A pack that was killed is taken up by the same call: finished shards are
 """
 
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from contextlib import closing
 from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import replace
+from pathlib import Path
 
 from data_pipeline.pack.bar import PackBar
 from data_pipeline.pack.pack_shard import PackedShard
@@ -23,7 +25,7 @@ from data_pipeline.pack.plan import PlannedShard
 from data_pipeline.pack.plan import first_of_each_key
 from data_pipeline.pack.plan import plan
 from data_pipeline.pack.recipe import PackRecipe
-from data_pipeline.pack.recipe import urls_of
+from data_pipeline.pack.recipe import check_places
 from data_pipeline.pack.recipe import with_absolute_paths
 from data_pipeline.pack.report import PackReport
 from data_pipeline.pack.unfinished import Unfinished
@@ -33,7 +35,6 @@ from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.entry import Source
 from data_pipeline.sources.source import open_source
-from system.foundation.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def pack(
     Raises DataError where the source is empty or ambiguous, where other data lies at `out`, or
     where more than `max_bad_fraction` of the images cannot be used.
     """
-    _check_reachable(recipe)
+    check_places(recipe, Path.cwd())
     state = Unfinished(recipe)
     state.check_options()
     source = open_source(recipe.source, state.folder)
@@ -72,11 +73,12 @@ def pack(
     so_far = _added_up(report, done.values())
     with PackBar(recipe.out, len(kept), _images(planned, done)) as bar:
         left = [shard for name, shard in planned.items() if name not in done]
-        for packed in _work(left, recipe, source, cluster):
-            so_far.add(packed.report)  # to stop as soon as there are too many bad ones
-            state.keep(packed)
-            done[packed.name] = packed
-            bar.advance(len(planned[packed.name].entries), packed.read)
+        with closing(_work(left, recipe, source, cluster)) as work:
+            for packed in work:
+                so_far.add(packed.report)  # to stop as soon as there are too many bad ones
+                state.keep(packed)
+                done[packed.name] = packed
+                bar.advance(len(planned[packed.name].entries), packed.read)
     in_order = [done[name] for name in planned]
     report = _added_up(report, in_order)
     manifest = _manifest(recipe, source, in_order)
@@ -91,7 +93,7 @@ def _work(
     recipe: PackRecipe,
     source: Source,
     cluster: Callable[[], AbstractContextManager[object]],
-) -> Iterator[PackedShard]:
+) -> Generator[PackedShard]:
     """The shards as they are done: here, or by the workers of a cluster."""
     total = len(source.entries)
     if recipe.workers == 0:
@@ -137,11 +139,3 @@ def _manifest(recipe: PackRecipe, source: Source, packed: Sequence[PackedShard])
         image_size=width if width == height else None,
         options=options_of(recipe),
     )
-
-
-def _check_reachable(recipe: PackRecipe) -> None:
-    if recipe.workers != 0 and any(url.startswith("memory://") for url in urls_of(recipe)):
-        raise DataError(
-            "memory:// is of one process, and the workers of a cluster are others: expected "
-            "workers=0, or another url."
-        )

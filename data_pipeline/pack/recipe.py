@@ -1,5 +1,6 @@
 """The packer's settings: what to pack, how, and where to."""
 
+from pathlib import Path
 from typing import Annotated
 from typing import Literal
 from typing import Self
@@ -9,6 +10,7 @@ from pydantic import model_validator
 
 from data_pipeline.sources.source import SourceRecipe
 from system.foundation import storage
+from system.foundation.errors import DataError
 from system.foundation.settings.record import Fraction
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
@@ -72,9 +74,27 @@ class PackRecipe(Record):
         return self
 
 
-def urls_of(recipe: PackRecipe) -> list[str]:
-    """Every place that a worker reads from or writes to."""
-    return [recipe.out, *_places(recipe).values()]
+def check_places(recipe: PackRecipe, folder: Path) -> None:
+    """Raise DataError for a place that would be another one in another process.
+
+    That is memory, where workers are to read it, and a relative path inside the copy of the tree
+    that Ray makes for a submitted job and deletes with it. `folder` is the working directory.
+    """
+    places = {"out": recipe.out}
+    places |= {f"source.{name}": url for name, url in _places(recipe).items()}
+    for key, url in places.items():
+        if recipe.workers != 0 and url.startswith("memory://"):
+            raise DataError(
+                f"{key} is {url!r}: memory is of one process, and the workers of a cluster are "
+                "others. Give a folder or the url of an object store, or workers=0."
+            )
+        is_relative = storage.is_local(url) and not storage.local_path(url).is_absolute()
+        if is_relative and "working_dir_files" in folder.parts:
+            raise DataError(
+                f"{key} is {url!r}, a relative path, but this job runs in Ray's temporary copy of "
+                f"the tree ({folder}), where files of yours are absent and shards would be lost. "
+                f"Give an absolute path or a url: {key}=/some/shared/place."
+            )
 
 
 def with_absolute_paths(recipe: PackRecipe) -> PackRecipe:

@@ -281,7 +281,7 @@ def test_a_bound_may_change_when_a_pack_is_taken_up_again(odd_folder, photo_reci
 
 
 def test_workers_and_memory_do_not_go_together(digits_recipe):
-    with pytest.raises(DataError, match="memory:// is of one process"):
+    with pytest.raises(DataError, match="memory is of one process"):
         pack(digits_recipe("memory://out", workers=2))
 
 
