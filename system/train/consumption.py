@@ -1,7 +1,7 @@
 """What a run was trained on, in its ledger: intervals of positions with the digests of their keys.
 
-`jobs/audit_run.py` proves from these events that every key was trained on once per epoch. An interval
-ends wherever a checkpoint may be taken up again, so what a crash undid is left out whole.
+`jobs/audit_run.py` proves from these events that every key was trained on once per epoch. An
+interval ends wherever a checkpoint may be taken up, so what a crash undid is left out whole.
 """
 
 from dataclasses import dataclass

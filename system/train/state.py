@@ -178,7 +178,7 @@ def cut(recipe: Recipe, world: World) -> tuple[int, int]:
 
 
 def changed_data(saved: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    """One line for each way in which a checkpoint's shards differ from those of a training split."""
+    """One line for each way in which a checkpoint's shards differ from a training split's."""
     if saved["manifest_digest"] == manifest.digest:
         return []
     changes = difference(saved["manifest"], manifest) or ["another digest"]

@@ -1,0 +1,105 @@
+"""What `jobs/audit_run.py` is asked, and what it answers."""
+
+from pydantic import Field
+
+from data_pipeline.audit.lineage import Origin
+from data_pipeline.audit.lineage import trace
+from data_pipeline.audit.proof import Epoch
+from data_pipeline.audit.proof import Proof
+from data_pipeline.audit.proof import prove
+from data_pipeline.shards.manifest import Manifest
+from data_pipeline.shards.manifest import parse_manifest
+from system.foundation import storage
+from system.foundation.errors import DataError
+from system.foundation.settings.record import Record
+from system.telemetry.ledger import FOLDER
+from system.telemetry.ledger import read_ledger
+
+_SHOWN = 20  # exceptions on the terminal; a report has all
+
+
+class Audit(Record):
+    """Prove from its ledger what a run was trained on."""
+
+    run: str = Field(description="the run's folder or url")
+    shards: str | None = Field(
+        None, description="where the shards lie now; null: where the ledger says"
+    )
+    report: str | None = Field(
+        None, description="file or url for the whole text, every exception in full"
+    )
+
+
+def audit(request: Audit) -> tuple[Proof, str]:
+    """The proof, and its text. Raises DataError for a run without an account of its data."""
+    events = read_ledger(request.run)
+    if not events:
+        raise DataError(
+            f"{storage.join(request.run, FOLDER)}: no ledger here. Give a run's folder: the one "
+            "that holds recipe.yaml."
+        )
+    notes: list[str] = []
+
+    def open_manifest(origin: Origin) -> Manifest | None:
+        url = request.shards or origin.shards
+        try:
+            manifest = parse_manifest(url).split(origin.split)  # type: ignore[arg-type]
+        except DataError as problem:
+            notes.append(f"without the manifest ({problem})")
+            return None
+        if manifest.digest != origin.manifest_digest:
+            notes.append(f"without the manifest (that at {url} is another one by now)")
+            return None
+        return manifest
+
+    proof = prove(trace(events), open_manifest)
+    if request.report is not None:
+        storage.write_bytes(request.report, _text(request.run, proof, notes, None).encode())
+    return proof, _text(request.run, proof, notes, _SHOWN)
+
+
+def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
+    lineage = proof.lineage
+    lines = [f"{run}: {lineage.stop:,} positions in {lineage.attempts} attempts"]
+    lines += [
+        f"  attempt {attempt}: positions {start:,} to {stop:,} were undone by a restart"
+        for attempt, start, stop in lineage.undone
+    ]
+    lines += _epoch_lines(proof.epochs)
+    lines += [f"  {note}" for note in notes]
+    lines += _listed("exceptions", proof.exceptions, shown)
+    lines += _listed("violations", proof.violations, shown)
+    if proof.holds:
+        but = " but for the exceptions" if proof.exceptions else ""
+        lines.append(f"proven: every key was trained on exactly once per epoch{but}")
+    elif proof.violations:
+        lines.append("NOT proven: see the violations")
+    else:
+        lines.append(
+            "NOT proven in full: without the manifest, only the positions of the epochs that are "
+            "not whole are known; give shards=URL"
+        )
+    return "\n".join(lines)
+
+
+def _epoch_lines(epochs: list[Epoch]) -> list[str]:
+    whole = [each for each in epochs if each.positions == each.origin.samples_per_epoch]
+    lines = []
+    if whole:
+        first, last = whole[0].number, whole[-1].number
+        named = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+        lines.append(f"  {named}: whole, {whole[0].origin.samples_per_epoch:,} positions each")
+    for epoch in epochs:
+        if epoch.positions != epoch.origin.samples_per_epoch:
+            length = epoch.origin.samples_per_epoch
+            lines.append(f"  epoch {epoch.number}: {epoch.positions:,} of {length:,} positions")
+    return lines
+
+
+def _listed(what: str, entries: list[str], shown: int | None) -> list[str]:
+    if not entries:
+        return [f"  {what}: none"]
+    lines = [f"  {what}: {len(entries):,}", *(f"    {entry}" for entry in entries[:shown])]
+    if shown is not None and len(entries) > shown:
+        lines.append(f"    … and {len(entries) - shown:,} more: give report=FILE")
+    return lines
