@@ -45,6 +45,7 @@ class ShardCache:
     """Counts into the fetcher's counters: cache_fills, cache_evictions, cache_corrupt."""
 
     def __init__(self, settings: DiskCache, fetcher: Fetcher) -> None:
+        assert settings.folder is not None, "a cache is opened where there is a folder for one"
         self._folder = Path(settings.folder)
         self._max_bytes = settings.max_bytes
         self._fetcher = fetcher

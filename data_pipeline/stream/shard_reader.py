@@ -57,7 +57,7 @@ class ShardReader:
         self._whole_bytes = SHARD_CACHE_BYTES // data.window_shards  # so that a window fits
         self._kept: OrderedDict[int, _Judged] = OrderedDict()
         self._cache: ShardCache | None = None
-        if data.cache is not None:
+        if data.cache.folder is not None:
             check_cache(manifest, data.cache)
             self._cache = ShardCache(data.cache, self._fetcher)
 
@@ -168,7 +168,7 @@ def check_cache(manifest: Manifest, cache: DiskCache) -> None:
         raise DataError(
             f"data.cache.max_bytes {cache.max_bytes} is less than the {largest.bytes} bytes of "
             f"{storage.join(manifest.url, largest.name)}. Allow room for a window of shards "
-            "(data.window_shards) at least, or set data.cache to null."
+            "(data.window_shards) at least, or set data.cache.folder to null."
         )
 
 

@@ -49,8 +49,12 @@ class Fetching(Record):
 class DiskCache(Record):
     """Shards kept on a local disk, shared by all processes of the machine."""
 
-    folder: str = Field(description="local folder; content is named by digest, so it may be shared")
-    max_bytes: PositiveInt = Field(description="bytes it may hold; the least recently used go")
+    folder: str | None = Field(
+        None, description="local folder, named by content, so runs may share it; null: no cache"
+    )
+    max_bytes: PositiveInt = Field(
+        200 * 10**9, description="bytes it may hold; the least recently used go"
+    )
 
 
 class Data(Record):
@@ -81,9 +85,7 @@ class Data(Record):
         0.001, description="share of bad samples past which a run stops"
     )
     fetching: Fetching = Field(Fetching(), description="how bytes are asked of storage")
-    cache: DiskCache | None = Field(
-        None, description="local disk that keeps shards once they are read; null: none"
-    )
+    cache: DiskCache = Field(DiskCache(), description="a local disk that keeps shards")
     on_changed_manifest: Literal["refuse", "continue"] = Field(
         "refuse", description="what a resumed run does where the shards are others than before"
     )

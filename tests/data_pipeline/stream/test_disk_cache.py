@@ -302,7 +302,7 @@ def read_all(url, data, seed):
     module.IN_USE_S = module.RETRY_S = 0.0
     manifest = read_manifest(url).split("train")
     cached = ShardReader(manifest, data)
-    plain = ShardReader(manifest, data.model_copy(update={"cache": None}))
+    plain = ShardReader(manifest, data.model_copy(update={"cache": DiskCache()}))
     draws = np.random.default_rng(seed)
     for _ in range(60):
         samples = draws.integers(0, manifest.samples, 5)

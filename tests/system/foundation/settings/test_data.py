@@ -10,7 +10,7 @@ from system.foundation.settings.data import Selection
 def test_all_samples_are_read_plainly_unless_told_otherwise() -> None:
     data = Data(shards="s", image_size=8, classes=2)
     assert data.selection == Selection(classes=None, per_class=None, balance="none")
-    assert data.cache is None
+    assert data.cache.folder is None
     assert data.on_changed_manifest == "refuse"
 
 
