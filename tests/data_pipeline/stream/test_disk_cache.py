@@ -19,6 +19,7 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
+from system.foundation.settings.data import DiskCache
 
 PATIENCE_S = 60.0
 
