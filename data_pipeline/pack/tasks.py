@@ -35,6 +35,8 @@ def pack_by_tasks(
     """Each shard as soon as it is done, in no order; at most `recipe.workers` at once.
 
     Raises what a task raised, and ClusterError where workers die over one shard again and again.
+    Tasks that nobody waits for any more end with the connection to the cluster. (To cancel them can
+    bring down the process that asks for it: ray 2.60.)
     """
     remote = ray.remote(_pack).options(
         max_retries=RETRIES,
@@ -44,17 +46,13 @@ def pack_by_tasks(
     )
     settings, following = ray.put(recipe), iter(shards)
     waiting: dict[ray.ObjectRef, str] = {}
-    try:
-        while True:
-            for planned in islice(following, _most_waiting(recipe) - len(waiting)):
-                waiting[remote.remote(planned, settings, total)] = planned.name
-            if not waiting:
-                return
-            ready, _ = ray.wait([*waiting], num_returns=1)
-            yield _result(ready[0], waiting.pop(ready[0]))
-    finally:
-        for reference in waiting:
-            ray.cancel(reference, force=True)
+    while True:
+        for planned in islice(following, _most_waiting(recipe) - len(waiting)):
+            waiting[remote.remote(planned, settings, total)] = planned.name
+        if not waiting:
+            return
+        ready, _ = ray.wait([*waiting], num_returns=1)
+        yield _result(ready[0], waiting.pop(ready[0]))
 
 
 def _most_waiting(recipe: PackRecipe) -> int:

@@ -49,7 +49,7 @@ def start(tmp_path):
                     "store.kind=square", f"store.size={SIDE}", f"workers={workers}",
                     f"out={tmp_path / 'out'}",
                 ],
-                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 text=True,
             )
         )  # fmt: skip
@@ -100,11 +100,12 @@ def test_killed_twice_it_makes_only_the_shards_that_are_left(start, tmp_path, un
     assert not (out / "unfinished").exists()
 
 
-def test_an_interrupt_leaves_what_can_be_taken_up(start, tmp_path, untroubled):
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.ray)])
+def test_an_interrupt_leaves_what_can_be_taken_up(start, tmp_path, untroubled, workers):
     out = tmp_path / "out"
-    job = start(workers=0)
+    job = start(workers)
     wait_until(lambda: len(finished(out)) >= 2, job)
-    job.send_signal(signal.SIGINT)
+    os.killpg(job.pid, signal.SIGINT)  # as a terminal does
     said, _ = job.communicate(timeout=DEADLINE_S)
     assert job.returncode == 130
     assert "the same command goes on there" in said
