@@ -40,7 +40,7 @@ from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.record import Record
 
-SCANS = 32  # inner archives that are scanned at once in an object store
+SCANS = 64  # inner archives that are scanned at once in an object store
 _EXTENSIONS = ("jpeg", "jpg")
 
 

@@ -49,8 +49,8 @@ def start(tmp_path):
                     "store.kind=square", f"store.size={SIDE}", f"workers={workers}",
                     f"out={tmp_path / 'out'}",
                 ],
-                cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True,
+                cwd=ROOT, env=environment, start_new_session=True, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )
         )  # fmt: skip
         return started[-1]
