@@ -19,10 +19,10 @@ from jaxtyping import UInt64
 from data_pipeline.audit.lineage import Interval
 from data_pipeline.audit.lineage import Lineage
 from data_pipeline.audit.lineage import Origin
+from data_pipeline.order.order import Order
+from data_pipeline.order.selection import choose
 from data_pipeline.shards.columns import digest_of
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.order import Order
-from data_pipeline.stream.selection import choose
 from system.foundation.settings.data import Selection
 
 OpenManifest = Callable[[Origin], Manifest | None]  # the split that an origin names, if it is there

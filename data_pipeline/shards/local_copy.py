@@ -12,7 +12,7 @@ from pathlib import Path
 
 import xxhash
 
-from data_pipeline.stream.fetch import Fetcher
+from data_pipeline.reading.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError

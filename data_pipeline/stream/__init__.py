@@ -1,1 +1,1 @@
-"""The endless stream of batches: order, reading, decoding processes, the account."""
+"""The endless stream of batches of one rank, on its device, with its account."""

@@ -4,11 +4,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from data_pipeline.decoding.assembly import Assembled
+from data_pipeline.decoding.host_batches import HostBatch
+from data_pipeline.decoding.image_reader import BadEntry
+from data_pipeline.decoding.image_reader import too_many_bad
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.assembly import Assembled
-from data_pipeline.stream.host_batches import HostBatch
-from data_pipeline.stream.reader import BadEntry
-from data_pipeline.stream.reader import too_many_bad
 from system.foundation.settings.data import Data
 from system.foundation.world import World
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import torch
 
+from data_pipeline.decoding.host_batches import HostBatches
+from data_pipeline.decoding.host_batches import open_batches
+from data_pipeline.order.selection import choose
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
 from data_pipeline.stream.account import Account
 from data_pipeline.stream.account import OnBadSample
-from data_pipeline.stream.host_batches import HostBatches
-from data_pipeline.stream.host_batches import open_batches
 from data_pipeline.stream.placement import place
-from data_pipeline.stream.selection import choose
 from system.foundation.errors import TrainingSystemError
 from system.foundation.nouns import Batch
 from system.foundation.nouns import Cursor

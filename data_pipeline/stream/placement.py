@@ -13,9 +13,9 @@ from jaxtyping import Float
 from jaxtyping import Int64
 from torch import Tensor
 
-from data_pipeline.stream.host_batches import HostBatch
-from data_pipeline.stream.host_batches import HostBatches
-from data_pipeline.stream.host_batches import Pooled
+from data_pipeline.decoding.host_batches import HostBatch
+from data_pipeline.decoding.host_batches import HostBatches
+from data_pipeline.decoding.host_batches import Pooled
 from system.foundation.errors import ClusterError
 
 

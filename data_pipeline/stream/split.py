@@ -9,10 +9,10 @@ from jaxtyping import Int
 from jaxtyping import UInt8
 from torch import Tensor
 
+from data_pipeline.decoding.image_reader import ImageReader
+from data_pipeline.decoding.image_reader import too_many_bad
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
-from data_pipeline.stream.reader import ImageReader
-from data_pipeline.stream.reader import too_many_bad
 from system.foundation.settings.data import Data
 
 _log = logging.getLogger(__name__)

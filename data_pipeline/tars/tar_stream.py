@@ -20,7 +20,7 @@ from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 from rich.progress import TransferSpeedColumn
 
-from data_pipeline.stream.fetch import Fetcher
+from data_pipeline.reading.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Fetching

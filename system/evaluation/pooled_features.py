@@ -20,11 +20,11 @@ from jaxtyping import UInt8
 from pydantic import Field
 from torch import Tensor
 
+from data_pipeline.decoding.image_reader import ImageReader
+from data_pipeline.decoding.image_reader import too_many_bad
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import Split
 from data_pipeline.shards.manifest import check_manifest
-from data_pipeline.stream.reader import ImageReader
-from data_pipeline.stream.reader import too_many_bad
 from system.alignment.strategies import Place
 from system.alignment.strategies import forward_features
 from system.evaluation.subject import Subject

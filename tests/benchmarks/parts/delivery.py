@@ -18,13 +18,13 @@ import webdataset
 import xxhash
 from PIL import Image
 
+from data_pipeline.decoding.host_batches import HostBatches
+from data_pipeline.decoding.host_batches import open_batches
 from data_pipeline.images.crop import to_square_into
 from data_pipeline.images.decode import decode
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.host_batches import HostBatches
-from data_pipeline.stream.host_batches import open_batches
-from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.settings.data import Data
 from tests.benchmarks.rows import median_of_each
 

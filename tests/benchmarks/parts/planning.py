@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from data_pipeline.order.order import Order
 from data_pipeline.shards.columns import ShardIndex
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import open_local
@@ -21,7 +22,6 @@ from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.shards.shard import make_shard
-from data_pipeline.stream.order import Order
 
 SAMPLES = 1_281_167
 CLASSES = 1000

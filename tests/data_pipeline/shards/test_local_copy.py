@@ -4,11 +4,11 @@ import stat
 
 import pytest
 
+from data_pipeline.reading.fetch import Fetcher
 from data_pipeline.shards import local_copy
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import write_manifest
-from data_pipeline.stream.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError

@@ -1,9 +1,9 @@
 import pytest
 
+from data_pipeline.decoding.assembly import Assembled
+from data_pipeline.decoding.host_batches import HostBatch
+from data_pipeline.decoding.image_reader import BadEntry
 from data_pipeline.stream.account import Account
-from data_pipeline.stream.assembly import Assembled
-from data_pipeline.stream.host_batches import HostBatch
-from data_pipeline.stream.reader import BadEntry
 from system.foundation.errors import DataError
 from system.foundation.world import World
 

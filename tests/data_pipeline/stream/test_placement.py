@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipeline.stream.host_batches import open_batches
+from data_pipeline.decoding.host_batches import open_batches
 from data_pipeline.stream.placement import normalised
 from data_pipeline.stream.placement import place
 

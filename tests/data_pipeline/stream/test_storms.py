@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from data_pipeline.pack.pack import pack
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.loader import open_stream
-from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation import storage
 from system.foundation.errors import StorageError
 from system.foundation.world import World

@@ -7,10 +7,10 @@ import pytest
 import webdataset
 
 from data_pipeline.images.decode import encode_png
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.shard_reader import ShardReader
 from data_pipeline.stream.split import read_split
 from data_pipeline.tars.foreign import Indexing
 from data_pipeline.tars.foreign import build_manifest

@@ -10,13 +10,13 @@ import numpy as np
 import psutil
 import pytest
 
+from data_pipeline.decoding.assembly import POISON
+from data_pipeline.decoding.assembly import Assembler
+from data_pipeline.decoding.decoding_process import Task
+from data_pipeline.decoding.pool import Pool
+from data_pipeline.decoding.ring import Ring
+from data_pipeline.decoding.ring import RingShape
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.assembly import POISON
-from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.decoding_process import Task
-from data_pipeline.stream.pool import Pool
-from data_pipeline.stream.ring import Ring
-from data_pipeline.stream.ring import RingShape
 from system.foundation.errors import DataError
 from system.foundation.errors import StalledError
 
@@ -157,7 +157,7 @@ def test_a_closed_pool_leaves_no_processes(digits, digits_data, pool_of):
 ORPHANS = """
 import sys, time
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.host_batches import open_batches
+from data_pipeline.decoding.host_batches import open_batches
 from system.foundation.settings.data import Data
 
 data = Data(shards="", image_size=8, image_channels=1, classes=10, crop="none", workers=2)

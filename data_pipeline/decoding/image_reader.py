@@ -17,8 +17,8 @@ from jaxtyping import UInt8
 from data_pipeline.images.crop import to_square_into
 from data_pipeline.images.decode import BadSample
 from data_pipeline.images.decode import decode
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.errors import DataError
 from system.foundation.philox import generator
 from system.foundation.settings.data import Data

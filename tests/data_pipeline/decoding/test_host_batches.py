@@ -4,9 +4,9 @@ import time
 import numpy as np
 import pytest
 
+from data_pipeline.decoding import host_batches
+from data_pipeline.decoding.host_batches import open_batches
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream import host_batches
-from data_pipeline.stream.host_batches import open_batches
 from system.foundation.errors import DataError
 
 

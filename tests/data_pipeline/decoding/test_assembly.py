@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from data_pipeline.decoding.assembly import POISON
+from data_pipeline.decoding.assembly import Assembler
+from data_pipeline.decoding.image_reader import ImageReader
 from data_pipeline.shards.columns import digest_of
-from data_pipeline.stream.assembly import POISON
-from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.reader import ImageReader
 from system.foundation.errors import DataError
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import data_pipeline.stream.disk_cache as module
-import data_pipeline.stream.shard_reader as shard_reader
+import data_pipeline.reading.disk_cache as module
+import data_pipeline.reading.shard_reader as shard_reader
 from data_pipeline.images.decode import BadSample
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 from system.foundation.settings.data import DiskCache
@@ -278,7 +278,7 @@ def test_a_process_killed_while_it_fills_leaves_nothing(reader, manifest, folder
     storm.slow_s = PATIENCE_S
     storm.weather = {"slow": 1.0}
     program = (
-        "from data_pipeline.stream.disk_cache import *\n"
+        "from data_pipeline.reading.disk_cache import *\n"
         "from system.foundation.settings.data import Fetching\n"
         f"cache = ShardCache(DiskCache(folder={str(folder)!r}, max_bytes=10**6), "
         "Fetcher(Fetching()))\n"

@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import settings
 
-from data_pipeline.stream.order import Order
+from data_pipeline.order.order import Order
 
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 WINDOWS = st.integers(1, 9)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+from data_pipeline.decoding.assembly import Assembled
+from data_pipeline.decoding.assembly import Assembler
+from data_pipeline.decoding.ring import Ring
+from data_pipeline.decoding.ring import RingShape
 from data_pipeline.shards.manifest import Split
 from data_pipeline.shards.manifest import open_local
-from data_pipeline.stream.assembly import Assembled
-from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.ring import Ring
-from data_pipeline.stream.ring import RingShape
 from system.foundation.errors import TrainingSystemError
 from system.foundation.settings.data import Data
 

@@ -8,19 +8,19 @@ from multiprocessing.connection import Connection
 import numpy as np
 import pytest
 
-from data_pipeline.stream import decoding_process
-from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.decoding_process import Setup
-from data_pipeline.stream.decoding_process import Task
-from data_pipeline.stream.decoding_process import receive
-from data_pipeline.stream.decoding_process import send
-from data_pipeline.stream.ring import Ring
-from data_pipeline.stream.ring import RingShape
+from data_pipeline.decoding import decoding_process
+from data_pipeline.decoding.assembly import Assembler
+from data_pipeline.decoding.decoding_process import Setup
+from data_pipeline.decoding.decoding_process import Task
+from data_pipeline.decoding.decoding_process import receive
+from data_pipeline.decoding.decoding_process import send
+from data_pipeline.decoding.ring import Ring
+from data_pipeline.decoding.ring import RingShape
 
 
 def test_a_decoding_process_needs_no_torch():
     program = (
-        "import sys, data_pipeline.stream.decoding_process;"
+        "import sys, data_pipeline.decoding.decoding_process;"
         "sys.exit(' '.join({'torch', 'ray', 'webdataset'} & set(sys.modules)) or 0)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

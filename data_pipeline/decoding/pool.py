@@ -20,16 +20,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait
 from typing import Any
 
+from data_pipeline.decoding import decoding_process
+from data_pipeline.decoding.assembly import Assembled
+from data_pipeline.decoding.decoding_process import Setup
+from data_pipeline.decoding.decoding_process import Task
+from data_pipeline.decoding.decoding_process import receive
+from data_pipeline.decoding.decoding_process import send
+from data_pipeline.decoding.image_reader import NOWHERE
+from data_pipeline.decoding.image_reader import BadEntry
+from data_pipeline.decoding.ring import Ring
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream import decoding_process
-from data_pipeline.stream.assembly import Assembled
-from data_pipeline.stream.decoding_process import Setup
-from data_pipeline.stream.decoding_process import Task
-from data_pipeline.stream.decoding_process import receive
-from data_pipeline.stream.decoding_process import send
-from data_pipeline.stream.reader import NOWHERE
-from data_pipeline.stream.reader import BadEntry
-from data_pipeline.stream.ring import Ring
 from system.foundation import errors
 from system.foundation.errors import DataError
 from system.foundation.errors import StalledError

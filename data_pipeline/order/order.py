@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from data_pipeline.stream.selection import Choice
+from data_pipeline.order.selection import Choice
 from system.foundation.philox import generator
 
 _KEPT_WINDOWS = 2  # the current one, and the one that a batch across its edge also needs

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.stream.fetch import MERGED_BYTES
-from data_pipeline.stream.fetch import Fetcher
-from data_pipeline.stream.fetch import merge
+from data_pipeline.reading.fetch import MERGED_BYTES
+from data_pipeline.reading.fetch import Fetcher
+from data_pipeline.reading.fetch import merge
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
@@ -50,7 +50,7 @@ def test_ranges_come_in_the_order_asked(folder):
 
 
 def test_a_whole_file(folder, monkeypatch):
-    monkeypatch.setattr("data_pipeline.stream.fetch.MERGED_BYTES", 100_000)
+    monkeypatch.setattr("data_pipeline.reading.fetch.MERGED_BYTES", 100_000)
     reader = fetcher(concurrency=3)
     assert reader.whole(f"{folder}/a", len(CONTENT)) == CONTENT
     assert [len(part) for part in reader.parts(f"{folder}/a", 250_000)] == [100_000] * 2 + [50_000]

@@ -18,10 +18,10 @@ import xxhash
 from jaxtyping import Int
 
 from data_pipeline.images.decode import BadSample
+from data_pipeline.reading.disk_cache import ShardCache
+from data_pipeline.reading.disk_cache import StoredShard
+from data_pipeline.reading.fetch import Fetcher
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.disk_cache import ShardCache
-from data_pipeline.stream.disk_cache import StoredShard
-from data_pipeline.stream.fetch import Fetcher
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Data

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
-from data_pipeline.stream.remote import COPY_AGAIN
-from data_pipeline.stream.remote import Remote
-from data_pipeline.stream.remote import Span
-from data_pipeline.stream.remote import lost
+from data_pipeline.reading.remote import COPY_AGAIN
+from data_pipeline.reading.remote import Remote
+from data_pipeline.reading.remote import Span
+from data_pipeline.reading.remote import lost
 from system.foundation import storage
 from system.foundation.errors import StorageError
 from system.foundation.settings.data import Fetching

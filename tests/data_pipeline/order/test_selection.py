@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings
 
-from data_pipeline.stream.order import Order
-from data_pipeline.stream.selection import Balanced
-from data_pipeline.stream.selection import Subset
-from data_pipeline.stream.selection import choose
+from data_pipeline.order.order import Order
+from data_pipeline.order.selection import Balanced
+from data_pipeline.order.selection import Subset
+from data_pipeline.order.selection import choose
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Selection
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import xxhash
 
-from data_pipeline.stream.fetch import Fetcher
-from data_pipeline.stream.fetch import read_spans
+from data_pipeline.reading.fetch import Fetcher
+from data_pipeline.reading.fetch import read_spans
 from system.foundation.errors import BadInput
 from system.foundation.settings.data import DiskCache
 

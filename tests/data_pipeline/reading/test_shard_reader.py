@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-import data_pipeline.stream.shard_reader as module
+import data_pipeline.reading.shard_reader as module
 from data_pipeline.images.decode import BadSample
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.shard_reader import ShardReader
 from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
@@ -139,7 +139,7 @@ def test_what_is_waited_for_is_said(elsewhere, digits_data):
 
 def test_decoding_processes_need_not_import_torch():
     program = (
-        "import sys, data_pipeline.stream.shard_reader;"
+        "import sys, data_pipeline.reading.shard_reader;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'webdataset', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

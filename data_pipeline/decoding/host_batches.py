@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Int64
 from jaxtyping import UInt8
 
+from data_pipeline.decoding.assembly import Assembled
+from data_pipeline.decoding.assembly import Assembler
+from data_pipeline.decoding.decoding_process import Task
+from data_pipeline.decoding.pool import Pool
+from data_pipeline.decoding.ring import Ring
+from data_pipeline.decoding.ring import RingShape
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.assembly import Assembled
-from data_pipeline.stream.assembly import Assembler
-from data_pipeline.stream.decoding_process import Task
-from data_pipeline.stream.pool import Pool
-from data_pipeline.stream.ring import Ring
-from data_pipeline.stream.ring import RingShape
 from system.foundation.settings.data import Data
 
 ROWS_PER_TASK = 32

@@ -2,9 +2,9 @@ import os
 
 import numpy as np
 
-from data_pipeline.stream.ring import LINE_BYTES
-from data_pipeline.stream.ring import Ring
-from data_pipeline.stream.ring import RingShape
+from data_pipeline.decoding.ring import LINE_BYTES
+from data_pipeline.decoding.ring import Ring
+from data_pipeline.decoding.ring import RingShape
 
 SHAPE = RingShape(slots=3, rows=2, size=4, channels=3, processes=2)
 

@@ -1,11 +1,11 @@
 import numpy as np
 
-import data_pipeline.stream.reader as reader_module
+import data_pipeline.decoding.image_reader as reader_module
+from data_pipeline.decoding.image_reader import ImageReader
 from data_pipeline.images.crop import centre_crop
 from data_pipeline.images.decode import decode
+from data_pipeline.reading.shard_reader import ShardReader
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.reader import ImageReader
-from data_pipeline.stream.shard_reader import ShardReader
 
 
 def test_images_are_decoded_once_when_they_fit(digits_copy, digits_data):

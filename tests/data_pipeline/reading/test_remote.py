@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from data_pipeline.stream.remote import Remote
-from data_pipeline.stream.remote import Span
-from data_pipeline.stream.remote import without_credentials
+from data_pipeline.reading.remote import Remote
+from data_pipeline.reading.remote import Span
+from data_pipeline.reading.remote import without_credentials
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Int64
 from jaxtyping import UInt8
 
+from data_pipeline.decoding.image_reader import NOWHERE
+from data_pipeline.decoding.image_reader import BadEntry
+from data_pipeline.decoding.image_reader import ImageReader
+from data_pipeline.decoding.image_reader import OnStage
 from data_pipeline.images.crop import mirrored
+from data_pipeline.order.order import Order
+from data_pipeline.order.selection import choose
 from data_pipeline.shards.columns import digest_of
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.stream.order import Order
-from data_pipeline.stream.reader import NOWHERE
-from data_pipeline.stream.reader import BadEntry
-from data_pipeline.stream.reader import ImageReader
-from data_pipeline.stream.reader import OnStage
-from data_pipeline.stream.selection import choose
 from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
 

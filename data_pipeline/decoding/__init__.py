@@ -1,0 +1,1 @@
+"""From positions to pixels in shared memory, in processes that may die."""
