@@ -28,7 +28,8 @@ packs in this process without Ray.
 
 Ctrl-C, a crash, a preempted machine: the same command goes on with the shards that are not yet
 finished. The same input and options give the same bytes on any number of workers, however often it
-was stopped. A second run over a finished pack does nothing; over other data it changes nothing.
+was stopped. A second run over a finished pack makes only shards that it has lost (see
+jobs/verify_shards.py for damage that sizes do not tell); over other data it changes nothing.
 
 Expect of ImageNet (1,281,167 + 50,000 images, 147 GB), with the bytes kept: 1,282 + 50 shards of
 about 110 MB, `manifest.parquet` (40 MB), and `pack_report.json` with all that was left out (with

@@ -1,6 +1,9 @@
 """How far a pack has come, for people: a bar on a terminal, a line now and then in a log."""
 
 import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +13,9 @@ from rich.progress import MofNCompleteColumn
 from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
+
+from data_pipeline.pack.pack_shard import PackedShard
+from data_pipeline.pack.plan import PlannedShard
 
 LINE_EVERY_S = 30.0
 
@@ -43,6 +49,14 @@ class PackBar:
         if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
             self._console.print(f"{self._done}/{self._total} images, {rate}")
+
+    def follow(
+        self, work: Iterable[PackedShard], planned: Mapping[str, PlannedShard]
+    ) -> Iterator[PackedShard]:
+        """The same shards; each counts once it has been dealt with."""
+        for packed in work:
+            yield packed
+            self.advance(len(planned[packed.name].entries), packed.read)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

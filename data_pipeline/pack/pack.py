@@ -9,10 +9,13 @@ at all. A pack that was killed is taken up by the same call: finished shards are
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set
 from contextlib import AbstractContextManager
 from contextlib import closing
+from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import replace
@@ -35,6 +38,8 @@ from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.entry import Source
 from data_pipeline.sources.source import open_source
+from system.foundation import storage
+from system.foundation.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,16 @@ class Packed:
 
     manifest: Manifest
     report: PackReport | None
+    restored: int = 0  # shards that a finished pack had lost
 
     def summary(self) -> str:
         """One line for people."""
-        done = "already packed, nothing to do" if self.report is None else self.report.summary()
+        if self.report is not None:
+            done = self.report.summary()
+        elif self.restored:
+            done = f"already packed, {self.restored} missing or damaged shards restored"
+        else:
+            done = "already packed, nothing to do"
         manifest = self.manifest
         return f"{manifest.url}: {done}; {manifest.samples} images in {len(manifest.shards)} shards"
 
@@ -54,7 +65,7 @@ class Packed:
 def pack(
     recipe: PackRecipe, *, cluster: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> Packed:
-    """Pack as the recipe says; over the same finished pack, do nothing.
+    """Pack as the recipe says; over the same finished pack, make only shards that it has lost.
 
     `cluster` connects to a Ray, and is entered only where there is work for its workers.
     Raises DataError where the source is empty or ambiguous, where other data lies at `out`, or
@@ -67,44 +78,81 @@ def pack(
     kept, report = _without_repeated_keys(recipe, source)
     planned = {shard.name: shard for shard in plan(recipe, kept)}
     finished = state.start(source)
-    if finished is not None:
-        return Packed(finished, None)
-    done = state.done(planned)
-    so_far = _added_up(report, done.values())
-    with PackBar(recipe.out, len(kept), _images(planned, done)) as bar:
-        left = [shard for name, shard in planned.items() if name not in done]
-        with closing(_work(left, recipe, source, cluster)) as work:
+    packer = _Packer(recipe, source, planned, cluster)
+    if finished is None:
+        packed = packer.finish(state, report)
+    else:
+        packed = packer.restore(finished, state.lost(finished))
+    state.clear()
+    return packed
+
+
+@dataclass(frozen=True, slots=True)
+class _Packer:
+    """Makes those of the planned shards that are not there."""
+
+    recipe: PackRecipe
+    source: Source
+    planned: Mapping[str, PlannedShard]
+    cluster: Callable[[], AbstractContextManager[object]]
+
+    def finish(self, state: Unfinished, report: PackReport) -> Packed:
+        """Make all that are not done, then the report and the manifest of all."""
+        done = state.done(self.planned)
+        so_far = _added_up(report, done.values())
+        with self._making(self.planned.keys() - done.keys()) as work:
             for packed in work:
                 so_far.add(packed.report)  # to stop as soon as there are too many bad ones
                 state.keep(packed)
                 done[packed.name] = packed
-                bar.advance(len(planned[packed.name].entries), packed.read)
-    in_order = [done[name] for name in planned]
-    report = _added_up(report, in_order)
-    manifest = _manifest(recipe, source, in_order)
-    report.write(recipe.out)
-    write_manifest(manifest)
-    state.clear()
-    return Packed(manifest, report)
+        in_order = [done[name] for name in self.planned]
+        report = _added_up(report, in_order)
+        manifest = _manifest(self.recipe, self.source, in_order)
+        report.write(self.recipe.out)
+        write_manifest(manifest)
+        return Packed(manifest, report)
 
+    def restore(self, manifest: Manifest, lost: Set[str]) -> Packed:
+        """Make again what a finished pack has lost. Raises DataError where it is not the same."""
+        expected = {shard.name: shard.digest for shard in manifest.shards}
+        with self._making(lost) as work:
+            for packed in work:
+                found = None if packed.shard is None else packed.shard.digest
+                if found != expected[packed.name]:
+                    place = storage.join(manifest.url, packed.name)
+                    storage.remove(place)  # what nobody can tell from the right one by its size
+                    raise DataError(
+                        f"{place}: made again it has digest "
+                        f"{found}, and the manifest says {expected[packed.name]}: the source's "
+                        "images or the libraries that decode them have changed. Pack into another "
+                        "folder."
+                    )
+        return Packed(manifest, None, len(lost))
 
-def _work(
-    shards: Sequence[PlannedShard],
-    recipe: PackRecipe,
-    source: Source,
-    cluster: Callable[[], AbstractContextManager[object]],
-) -> Generator[PackedShard]:
-    """The shards as they are done: here, or by the workers of a cluster."""
-    total = len(source.entries)
-    if recipe.workers == 0:
-        for planned in shards:
-            yield pack_shard(planned, recipe, source.reader, total)
-    elif shards:
-        with cluster():
-            # A second to import, and only once the cluster is known.
-            from data_pipeline.pack.tasks import pack_by_tasks
+    @contextmanager
+    def _making(self, names: Set[str]) -> Iterator[Iterator[PackedShard]]:
+        """The shards of these names as they are done, before a bar."""
+        left = [shard for name, shard in self.planned.items() if name in names]
+        total = sum(len(shard.entries) for shard in self.planned.values())
+        missing = sum(len(shard.entries) for shard in left)
+        with (
+            closing(self._work(left)) as work,
+            PackBar(self.recipe.out, total, total - missing) as bar,
+        ):
+            yield bar.follow(work, self.planned)
 
-            yield from pack_by_tasks(shards, with_absolute_paths(recipe), total)
+    def _work(self, shards: Sequence[PlannedShard]) -> Generator[PackedShard]:
+        """Here, or by the workers of a cluster."""
+        total = len(self.source.entries)
+        if self.recipe.workers == 0:
+            for planned in shards:
+                yield pack_shard(planned, self.recipe, self.source.reader, total)
+        elif shards:
+            with self.cluster():
+                # A second to import, and only once the cluster is known.
+                from data_pipeline.pack.tasks import pack_by_tasks
+
+                yield from pack_by_tasks(shards, with_absolute_paths(self.recipe), total)
 
 
 def _without_repeated_keys(recipe: PackRecipe, source: Source) -> tuple[list[Entry], PackReport]:
@@ -122,10 +170,6 @@ def _added_up(start: PackReport, parts: Iterable[PackedShard]) -> PackReport:
     for part in parts:
         report.add(part.report)
     return report
-
-
-def _images(planned: Mapping[str, PlannedShard], names: Iterable[str]) -> int:
-    return sum(len(planned[name].entries) for name in names)
 
 
 def _manifest(recipe: PackRecipe, source: Source, packed: Sequence[PackedShard]) -> Manifest:

@@ -18,11 +18,11 @@ from data_pipeline.pack.pack_shard import PackedShard
 from data_pipeline.pack.plan import PlannedShard
 from data_pipeline.pack.recipe import FREE
 from data_pipeline.pack.recipe import PackRecipe
+from data_pipeline.pack.report import REPORT_NAME
 from data_pipeline.pack.report import PackReport
 from data_pipeline.shards.columns import ShardIndex
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import Manifest
-from data_pipeline.shards.manifest import check_shards
 from data_pipeline.shards.manifest import parse_manifest
 from data_pipeline.shards.shard import make_shard
 from data_pipeline.sources.entry import Source
@@ -53,7 +53,7 @@ class Unfinished:
             self._check_same({"options": self._options, "source_digest": there["source_digest"]})
 
     def start(self, source: Source) -> Manifest | None:
-        """The manifest of the same pack, finished and intact; else the statement is written.
+        """The manifest of the same pack where it was finished; else the statement is written.
 
         Raises DataError where another pack lies at `out`.
         """
@@ -66,7 +66,6 @@ class Unfinished:
             self._check_same(statement)
             finished = self._finished()
             if finished is not None:
-                self.clear()
                 return finished
         if there != statement:
             place = storage.join(self._out, STATEMENT_NAME)
@@ -91,6 +90,11 @@ class Unfinished:
                 if packed.shard is None or sizes.get(name) == packed.shard.bytes:
                     found[name] = packed
         return found
+
+    def lost(self, finished: Manifest) -> set[str]:
+        """The shards of a finished pack that are missing, or have another size."""
+        sizes = storage.list_sizes(self._out)
+        return {each.name for each in finished.shards if sizes.get(each.name) != each.bytes}
 
     def clear(self) -> None:
         """Remove what is of no use once the manifest is there."""
@@ -140,14 +144,12 @@ class Unfinished:
             )
 
     def _finished(self) -> Manifest | None:
-        if MANIFEST_NAME not in storage.list_sizes(self._out):
+        if not {MANIFEST_NAME, REPORT_NAME} <= storage.list_sizes(self._out).keys():
             return None
         try:
-            manifest = parse_manifest(self._out)
-            check_shards(manifest)
+            return parse_manifest(self._out)
         except DataError:
-            return None  # the same command restores what was damaged, byte for byte
-        return manifest
+            return None  # the same command writes it again
 
 
 def options_of(recipe: PackRecipe) -> dict[str, Any]:

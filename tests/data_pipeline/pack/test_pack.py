@@ -83,15 +83,38 @@ def test_over_the_same_pack_nothing_is_done(digits_copy, digits_recipe):
     assert {path: path.stat().st_mtime_ns for path in digits_copy.iterdir()} == before
 
 
-def test_what_was_interrupted_or_damaged_is_restored(digits_copy, digits_recipe):
+@pytest.mark.parametrize("gone", ["manifest.parquet", "pack_report.json"])
+def test_what_was_interrupted_is_finished(digits_copy, digits_recipe, gone):
     before = contents(digits_copy)
-    (digits_copy / "manifest.parquet").unlink()
+    (digits_copy / gone).unlink()
     (digits_copy / "train-000002.tar").unlink()
     assert "1797 images packed, 0 left out" in pack(digits_recipe(digits_copy)).summary()
     assert contents(digits_copy) == before
+
+
+def test_what_a_finished_pack_has_lost_is_restored_and_nothing_else(digits_copy, digits_recipe):
+    before = contents(digits_copy)
+    times = {path.name: path.stat().st_mtime_ns for path in digits_copy.iterdir()}
     (digits_copy / "train-000001.tar").write_bytes(b"short")
-    pack(digits_recipe(digits_copy))
+    (digits_copy / "train-000002.tar").unlink()
+    packed = pack(digits_recipe(digits_copy))
+    assert "2 missing or damaged shards restored" in packed.summary()
     assert contents(digits_copy) == before
+    made = {p.name for p in digits_copy.iterdir() if p.stat().st_mtime_ns != times[p.name]}
+    assert made == {"train-000001.tar", "train-000002.tar"}
+
+
+def test_what_cannot_be_restored_as_it_was(photo_folder, photo_recipe, tmp_path):
+    source = shutil.copytree(photo_folder, tmp_path / "source")
+    source_recipe = ImageFolder(url=str(source))
+    recipe = photo_recipe(tmp_path / "out", source=source_recipe, check="header")
+    pack(recipe)
+    for path in source.rglob("*.JPEG"):  # of the same size, so that no listing tells
+        path.write_bytes(path.read_bytes()[:-2] + b"\0\0")
+    (tmp_path / "out" / "train-000001.tar").unlink()
+    with pytest.raises(DataError, match=r"train-000001\.tar: made again it has digest"):
+        pack(recipe)
+    assert not (tmp_path / "out" / "train-000001.tar").exists()
 
 
 def test_over_another_pack_nothing_is_harmed(digits_copy, digits_recipe, photo_recipe):
