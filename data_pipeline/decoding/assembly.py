@@ -75,8 +75,9 @@ class Assembler:
             samples[row] = self._replace(positions[row], pixels[one], turned[one], poison)
             bad[row] = entry._replace(replaced_by=self._manifest.key(int(samples[row])))
         self._on_stage(NOWHERE, "waiting for work")
-        labels[:] = self._manifest.labels[samples]
-        keys = [self._manifest.key(sample) for sample in samples.tolist()]
+        places = [self._manifest.locate(sample) for sample in samples.tolist()]
+        labels[:] = [shard.labels[row] for shard, row in places]
+        keys = [shard.index.keys[row] for shard, row in places]
         digests = self._digests(start, keys)
         return Assembled(keys, digests, list(bad.values()), self._reader.take_counts())
 

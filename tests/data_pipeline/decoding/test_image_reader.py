@@ -1,6 +1,7 @@
 import numpy as np
 
 import data_pipeline.decoding.image_reader as reader_module
+from data_pipeline.decoding.image_reader import BadEntry
 from data_pipeline.decoding.image_reader import ImageReader
 from data_pipeline.images.crop import centre_crop
 from data_pipeline.images.decode import decode
@@ -31,15 +32,15 @@ def test_bad_rows_are_named_and_their_neighbours_good(digits_copy, digits_data, 
     manifest = read_manifest(str(digits_copy)).split("train")
     intact, _ = ImageReader(manifest, digits_data()).read_many(np.arange(10))
     damage(digits_copy, manifest, 7)
-    reader, stages = (
-        ImageReader(manifest, digits_data(), on_stage=lambda *at: stages.append(at)),
-        [],
-    )
+    stages = []
+    reader = ImageReader(manifest, digits_data(), on_stage=lambda *at: stages.append(at))
     pixels = np.zeros((10, 8, 8, 1), np.uint8)
     turned = np.arange(10) % 2 == 0
     bad = reader.fill(np.arange(10), pixels, positions=range(50, 60), turned=turned)
     assert list(bad) == [7]
-    assert bad[7] == (manifest.key(7), "bytes differ from those packed", manifest.place(7), 57)
+    assert bad[7] == BadEntry(
+        manifest.key(7), "bytes differ from those packed", manifest.place(7), 57
+    )
     good = [row for row in range(10) if row != 7]
     expected = np.where(turned[:, None, None, None], intact[:, :, ::-1], intact)
     assert np.array_equal(pixels[good], expected[good])
