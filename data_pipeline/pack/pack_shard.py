@@ -71,7 +71,7 @@ def pack_shard(
 def _write(planned: PlannedShard, recipe: PackRecipe, tar: TarShard) -> Shard:
     digest = tar.finish()
     place = storage.join(recipe.out, planned.name)
-    patiently(lambda: storage.write_parts(place, tar.parts))
+    patiently(place, lambda: storage.write_parts(place, tar.parts))
     return make_shard(planned.name, planned.split, tar.size, digest, tar.index())
 
 

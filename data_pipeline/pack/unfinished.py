@@ -76,7 +76,7 @@ class Unfinished:
         """Note that a shard is done; its tar is there already."""
         content = {"statement": self._digest} | _to_json(packed)
         place = storage.join(self.folder, f"{packed.name}.json")
-        patiently(lambda: storage.write_bytes(place, json.dumps(content).encode()))
+        patiently(place, lambda: storage.write_bytes(place, json.dumps(content).encode()))
 
     def done(self, planned: Mapping[str, PlannedShard]) -> dict[str, PackedShard]:
         """The shards that are done, by name: noted as such, and of the noted size."""

@@ -57,13 +57,13 @@ class RemoteStretches:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.size = patiently(lambda: storage.size(url))
+        self.size = patiently(url, lambda: storage.size(url))
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly these bytes."""
         if start + length > self.size:
             raise _ends_early(self, start, length)
-        return patiently(lambda: storage.read_range(self.url, start, length))
+        return patiently(self.url, lambda: storage.read_range(self.url, start, length))
 
 
 class Buffered:

@@ -57,7 +57,8 @@ class FolderReader:
         """The bytes of a file as they are. Raises BadSample where it may not be read."""
         relative = str(entry.place[0])
         if self._local is None:
-            return patiently(lambda: self._whole(storage.join(self._url, relative), entry.length))
+            url = storage.join(self._url, relative)
+            return patiently(url, lambda: self._whole(url, entry.length))
         data = self._of_disk(f"{self._local}/{relative}")
         if len(data) != entry.length:
             raise DataError(

@@ -83,7 +83,8 @@ class ParquetReader:
         *group, row = entry.place
         if self._group is None or self._group[0] != tuple(group):
             self._group = None  # two row groups are not held at once
-            images = patiently(lambda: self._images(str(group[0]), int(group[1])))
+            name, number = str(group[0]), int(group[1])
+            images = patiently(self._recipe.url, lambda: self._images(name, number))
             self._group = (tuple(group), images)
         value = self._group[1][int(row)].as_py()
         if value is None:
@@ -116,8 +117,8 @@ def open_parquet(recipe: Parquet) -> Source:
 
     Raises DataError where there is no such table or column, or a label is outside the classes.
     """
-    names = patiently(lambda: _names(recipe))
-    rows = [row for name in names for row in patiently(partial(_rows_of, recipe, name))]
+    names = patiently(recipe.url, lambda: _names(recipe))
+    rows = [row for name in names for row in patiently(recipe.url, partial(_rows_of, recipe, name))]
     if not rows:
         raise DataError(f"{recipe.url}: no rows in {len(names)} files; expected images.")
     classes = _classes(recipe, names[0], rows)

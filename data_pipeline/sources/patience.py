@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from system.foundation import storage
 from system.foundation.errors import StorageError
 
 ATTEMPTS = 6
@@ -14,8 +15,13 @@ _jitter = random.SystemRandom()
 T = TypeVar("T")
 
 
-def patiently(call: Callable[[], T], pause_s: float = FIRST_PAUSE_S) -> T:
-    """What the call returns, after up to six attempts. Raises the last one's StorageError."""
+def patiently(url: str, call: Callable[[], T], pause_s: float = FIRST_PAUSE_S) -> T:
+    """What the call returns, after up to six attempts where `url` is not on this machine.
+
+    Raises the StorageError of the last one.
+    """
+    if storage.is_local(url):
+        return call()
     for attempt in range(ATTEMPTS):
         try:
             return call()

@@ -1,6 +1,9 @@
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +14,11 @@ from data_pipeline.pack.recipe import Square
 from data_pipeline.pack.tar_shard import TarShard
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.source import Digits
+from data_pipeline.sources.source import open_source
+from system.foundation.config import resolve
 from system.foundation.errors import DataError
+
+ROOT = Path(__file__).parents[3]
 
 
 def recipe(**changes):
@@ -81,3 +88,18 @@ def test_the_first_of_each_key_is_kept():
     first, second = Entry("a", 0, "png", 1), Entry("a", 1, "jpg", 1)
     other = Entry("b", 0, "png", 1)
     assert first_of_each_key([first, other, second]) == ([first, other], [second])
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("digits", "435c9fe8d2dde3e0446123ac1202957c"),
+        ("photographs", "3e67152b97f342d862cf28df7797e518"),
+    ],
+)
+def test_the_order_that_recorded_runs_have_seen(name, digest):
+    """Numbers of runs on what is bundled were recorded with these keys in these shards."""
+    recipe = resolve(ROOT / f"configs/pack_{name}.yaml", [], PackRecipe).recipe
+    planned = plan(recipe, open_source(recipe.source).entries)
+    shards = sorted([shard.name, [entry.key for entry in shard.entries]] for shard in planned)
+    assert xxhash.xxh3_128_hexdigest(json.dumps(shards).encode()) == digest
