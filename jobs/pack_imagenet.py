@@ -5,8 +5,9 @@ r"""Pack labelled images into WebDataset shards with a manifest: once, before an
         source.train=ILSVRC2012_img_train.tar source.validation=ILSVRC2012_img_val.tar \
         source.devkit=ILSVRC2012_devkit_t12.tar.gz out=s3://bucket/imagenet
 
-    # a folder of class folders, and a table of images as on Hugging Face
-    python jobs/pack_imagenet.py source.url=/data/imagenet/train out=s3://bucket/imagenet
+    # folders of class folders, and a table of images as on Hugging Face
+    python jobs/pack_imagenet.py source.url=/data/imagenet/train \
+        source.held_out_url=/data/imagenet/val out=s3://bucket/imagenet
     python jobs/pack_imagenet.py configs/pack_parquet.yaml source.url=/data/parquet out=/data/shards
 
     # squares of 256 pixels (ADM's centre crop), without loss, or as JPEG with `store.format=jpeg`

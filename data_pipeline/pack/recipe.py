@@ -17,7 +17,7 @@ from system.foundation.settings.record import Record
 
 # What changes nothing in what is written, and may change when a pack is taken up again.
 FREE = ("out", "workers", "max_bad_fraction")
-_PLACES = ("url", "train", "validation")  # settings of sources that tasks read from
+_PLACES = ("url", "held_out_url", "train", "validation")  # settings of sources that tasks read from
 
 
 class Original(Record):

@@ -4,7 +4,7 @@ import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 from typing import Literal
 
@@ -12,6 +12,8 @@ from pydantic import Field
 
 from data_pipeline.images.decode import EXTENSIONS
 from data_pipeline.images.decode import BadSample
+from data_pipeline.shards.shard import Split
+from data_pipeline.sources.class_map import ClassMap
 from data_pipeline.sources.class_map import alphabetical
 from data_pipeline.sources.class_map import read_class_map
 from data_pipeline.sources.entry import Entry
@@ -37,38 +39,43 @@ class ImageFolder(Record):
 
     kind: Literal["image_folder"] = "image_folder"
     url: str = Field(description="folder or url that holds one folder per class")
+    held_out_url: str | None = Field(
+        None, description="another with images of these classes, to be held out; null: none"
+    )
     class_map: str | None = Field(
         None, description="file with label and name of each folder; null: by sorted names"
     )
 
 
 class FolderReader:
-    """Reads files; a place is the path below the folder."""
+    """Reads files; a place is the path below the folder, and the split where that has its own."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.concurrency = 1 if storage.is_local(url) else REMOTE_CONCURRENCY
-
-    @cached_property
-    def _local(self) -> str | None:
-        return str(storage.local_path(self._url)) if storage.is_local(self._url) else None
+    def __init__(self, recipe: ImageFolder) -> None:
+        self._urls = {"train": recipe.url, "held_out": recipe.held_out_url or recipe.url}
+        is_local = all(storage.is_local(url) for url in self._urls.values())
+        self.concurrency = 1 if is_local else REMOTE_CONCURRENCY
 
     def read(self, entry: Entry) -> bytes:
         """The bytes of a file as they are. Raises BadSample where it may not be read."""
-        relative = str(entry.place[0])
-        if self._local is None:
-            url = storage.join(self._url, relative)
+        path, *split = entry.place
+        root = self._urls[str(split[0])] if split else self._urls["train"]
+        if not storage.is_local(root):
+            url = storage.join(root, str(path))
             return patiently(url, lambda: self._whole(url, entry.length))
-        data = self._of_disk(f"{self._local}/{relative}")
+        place = f"{root.removeprefix('file://')}/{path}"
+        data = self._of_disk(place)
         if len(data) != entry.length:
             raise DataError(
-                f"{self._local}/{relative}: has {len(data)} bytes, and had {entry.length} when the "
-                f"folder was listed. {_LEAVE_IT_ALONE}"
+                f"{place}: has {len(data)} bytes, and had {entry.length} when the folder was "
+                f"listed. {_LEAVE_IT_ALONE}"
             )
         return data
 
     def _whole(self, url: str, length: int) -> bytes:
-        data = storage.read_bytes(url)
+        try:
+            data = storage.read_bytes(url)
+        except FileNotFoundError as problem:
+            raise _gone(url) from problem
         if len(data) != length:
             raise StorageError(f"{url}: got {len(data)} bytes, expected {length} as listed")
         return data
@@ -82,11 +89,13 @@ class FolderReader:
         except FileNotFoundError as problem:
             if os.path.islink(path):
                 raise BadSample("unreadable: a link to nothing") from problem
-            raise DataError(
-                f"{path}: gone since the folder was listed. {_LEAVE_IT_ALONE}"
-            ) from problem
+            raise _gone(path) from problem
         except OSError as problem:
             raise StorageError(f"cannot read {path}: {problem}") from problem
+
+
+def _gone(place: str) -> DataError:
+    return DataError(f"{place}: gone since the folder was listed. {_LEAVE_IT_ALONE}")
 
 
 def open_image_folder(recipe: ImageFolder) -> Source:
@@ -94,31 +103,50 @@ def open_image_folder(recipe: ImageFolder) -> Source:
 
     Raises DataError where there is no such folder, no image in it, or a class the map lacks.
     """
-    images: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    ignored = []
-    for relative, size in _files(recipe.url):
-        class_name, _, rest = relative.partition("/")
-        reason = why_unsafe(relative)
-        if rest and is_image(relative) and reason is None:
-            images[class_name].append((relative, size))
-        else:
-            ignored.append(relative if reason is None else f"{relative!r} ({reason})")
-    if not images:
-        raise DataError(
-            f"{recipe.url}: no images in class folders among {len(ignored)} files; expected "
-            f"CLASS/NAME with an extension of {', '.join(EXTENSIONS)}."
-        )
+    ignored: list[str] = []
+    images = _images(recipe.url, ignored)
     chosen = (
         alphabetical(images, recipe.url)
         if recipe.class_map is None
         else read_class_map(recipe.class_map)
     )
-    entries = tuple(
-        Entry(key_of(path), label, extension_of(path), size, place=(path,))
-        for label, members in ((chosen.label(name), members) for name, members in images.items())
-        for path, size in members
-    )
-    return Source(chosen.names, entries, tuple(ignored), FolderReader(recipe.url))
+    if recipe.held_out_url is None:
+        entries = [*_entries(images, chosen, None)]
+    else:
+        held_out = _images(recipe.held_out_url, ignored)
+        entries = [*_entries(images, chosen, "train"), *_entries(held_out, chosen, "held_out")]
+    return Source(chosen.names, tuple(entries), tuple(ignored), FolderReader(recipe))
+
+
+def _images(url: str, ignored: list[str]) -> dict[str, list[tuple[str, int]]]:
+    """Path and bytes of every image, by class folder; other files are added to `ignored`."""
+    images: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    others = []
+    for relative, size in _files(url):
+        class_name, _, rest = relative.partition("/")
+        reason = why_unsafe(relative)
+        if rest and is_image(relative) and reason is None:
+            images[class_name].append((relative, size))
+        else:
+            others.append(relative if reason is None else f"{relative!r} ({reason})")
+    if not images:
+        raise DataError(
+            f"{url}: no images in class folders among {len(others)} files; expected "
+            f"CLASS/NAME with an extension of {', '.join(EXTENSIONS)}."
+        )
+    ignored += others
+    return images
+
+
+def _entries(
+    images: Mapping[str, list[tuple[str, int]]], classes: ClassMap, split: Split | None
+) -> Iterator[Entry]:
+    of_split = () if split is None else (split,)
+    for name, members in images.items():
+        label = classes.label(name)
+        for path, size in members:
+            place = (path, *of_split)
+            yield Entry(key_of(path), label, extension_of(path), size, split, place)
 
 
 def _files(url: str) -> Iterator[tuple[str, int]]:

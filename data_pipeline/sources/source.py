@@ -52,7 +52,7 @@ def open_reader(recipe: AnySource) -> Reader:
         case Photographs():
             return PhotographsReader(recipe)
         case ImageFolder():
-            return FolderReader(recipe.url)
+            return FolderReader(recipe)
         case Ilsvrc2012():
             return IlsvrcReader(recipe)
         case Parquet():

@@ -102,8 +102,36 @@ def test_a_link_to_nothing_is_one_bad_sample(tmp_path):
         source.read(source.entries[1])
 
 
-def test_a_file_that_went_away_stops_the_pack(tmp_path):
+def test_a_file_that_went_away_or_changed_stops_the_pack(tmp_path):
     source = open_image_folder(write(tmp_path, "cat/a.png"))
+    (tmp_path / "cat" / "a.png").write_bytes(b"longer")
+    with pytest.raises(DataError, match="has 6 bytes, and had 1 when the folder was listed"):
+        source.read(source.entries[0])
     (tmp_path / "cat" / "a.png").unlink()
     with pytest.raises(DataError, match="gone since the folder was listed"):
         source.read(source.entries[0])
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/gone/cat/a.png", b"x")
+    source = open_image_folder(ImageFolder(url="memory://gone"))
+    files.rm("/gone", recursive=True)
+    with pytest.raises(DataError, match="gone since the folder was listed"):
+        source.read(source.entries[0])
+
+
+def test_a_second_folder_is_held_out(tmp_path):
+    recipe = write(tmp_path / "train", "cat/a.png", "dog/b.png")
+    write(tmp_path / "val", "dog/b.png", "dog/c.png", "list.txt")
+    (tmp_path / "val" / "dog" / "b.png").write_bytes(b"held out")
+    both = recipe.model_copy(update={"held_out_url": str(tmp_path / "val")})
+    source = open_image_folder(both)
+    assert [(each.key, each.label, each.split) for each in source.entries] == [
+        ("cat/a", 0, "train"),
+        ("dog/b", 1, "train"),
+        ("dog/b", 1, "held_out"),
+        ("dog/c", 1, "held_out"),
+    ]
+    assert [source.read(each) for each in source.entries] == [b"x", b"x", b"held out", b"x"]
+    assert source.ignored == ("list.txt",)
+    write(tmp_path / "val", "cow/d.png")
+    with pytest.raises(DataError, match="no class 'cow' among its 2"):
+        open_image_folder(both)
