@@ -36,6 +36,7 @@ class InProcess(Iterator[HostBatch]):
     """Decodes each micro-batch when it is asked for."""
 
     def __init__(self, assembler: Assembler, data: Data, starts: Iterator[int], rows: int) -> None:
+        self.processes: list[int] = []
         self._assembler = assembler
         self._starts = starts
         shape = (rows, data.image_size, data.image_size, data.image_channels)
@@ -104,6 +105,11 @@ class Pooled(Iterator[HostBatch]):
             tuple(head.parts[row] for row in sorted(head.parts)),
             restarts,
         )
+
+    @property
+    def processes(self) -> list[int]:
+        """The identifiers of the decoding processes that live."""
+        return self.pool.processes
 
     def is_ready(self) -> bool:
         """Whether the next one is filled."""

@@ -55,6 +55,11 @@ class Stream(Iterator[tuple[Batch, Cursor]]):
         key = tuple(itertools.chain.from_iterable(part.keys for part in placed.host.parts))
         return Batch(placed.image, placed.label, position, key), next(self._cursors)
 
+    @property
+    def processes(self) -> list[int]:
+        """The identifiers of the decoding processes that live."""
+        return self._batches.processes
+
     def close(self) -> None:
         """End the decoding processes now, not when this stream happens to be collected."""
         self._batches.close()
