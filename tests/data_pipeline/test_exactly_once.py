@@ -1,8 +1,9 @@
 """The promise of the whole pipeline: every key once per epoch, whatever dies and however often.
 
 Lives of a run are drawn: with so many ranks and decoding processes, so deep a prefetch, so many
-micro-batches until it is killed somewhere within a global batch. The next life goes on from the last
-cursor that was committed. What all lives delivered must be the stream of one reader that never died.
+micro-batches until it is killed somewhere within a global batch. The next life goes on from the
+last cursor that was committed. What all lives delivered must be the stream of one reader that never
+died.
 """
 
 import os
