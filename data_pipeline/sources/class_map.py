@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from system.foundation import storage
+from data_pipeline.sources.entry import read_given
 from system.foundation.errors import DataError
 
 _FORMS = (
@@ -48,8 +48,8 @@ def alphabetical(names: Iterable[str], place: str) -> ClassMap:
 
 def read_class_map(url: str) -> ClassMap:
     """The map at `url`. Raises DataError where labels are not 0 to n-1, each once."""
-    text = storage.read_text(url)
     try:
+        text = read_given(url, "class_map").decode()
         if text.lstrip()[:1] in ("{", "["):
             rows = _rows_of_json(json.loads(text))
         else:

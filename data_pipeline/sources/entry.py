@@ -11,6 +11,9 @@ from typing import Protocol
 
 from data_pipeline.images.decode import EXTENSIONS
 from data_pipeline.shards.manifest import Split
+from data_pipeline.sources.patience import patiently
+from system.foundation import storage
+from system.foundation.errors import DataError
 
 Place = tuple[str | int, ...]  # what a reader needs beside its recipe to find an image
 
@@ -49,6 +52,16 @@ class Source:
     def read(self, entry: Entry) -> bytes:
         """The encoded image of an entry."""
         return self.reader.read(entry)
+
+
+def read_given(url: str, setting: str) -> bytes:
+    """A file that a setting of the source names. Raises DataError where there is none."""
+    try:
+        return patiently(url, lambda: storage.read_bytes(url))
+    except FileNotFoundError as problem:
+        raise DataError(
+            f"{url}: no such file; expected the one that source.{setting} names."
+        ) from problem
 
 
 def extension_of(path: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_pipeline.sources.class_map import ClassMap
-from system.foundation import storage
+from data_pipeline.sources.entry import read_given
 from system.foundation.errors import DataError
 
 META = "data/meta.mat"
@@ -54,8 +54,9 @@ class GroundTruth:
 
 def read_devkit(url: str) -> GroundTruth:
     """The ground truth in `ILSVRC2012_devkit_t12.tar.gz`. Raises DataError where it is another."""
+    content = read_given(url, "devkit")
     try:
-        with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(url)), mode="r:*") as tar:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as tar:
             synsets, lines = _content(url, tar, META), _content(url, tar, TRUTH).split()
     except (tarfile.TarError, EOFError, OSError) as problem:
         raise DataError(f"{url}: damaged archive ({problem}). Download it again.") from problem
@@ -75,7 +76,8 @@ def read_ground_truth(url: str) -> GroundTruth:
 
     Raises DataError for anything else, and for the bare ids of the development kit.
     """
-    rows = [line.split() for line in storage.read_text(url).splitlines() if line.strip()]
+    text = read_given(url, "ground_truth").decode(errors="replace")
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     if rows and all(len(row) == 1 for row in rows):
         if all(row[0].isdecimal() for row in rows):
             raise DataError(

@@ -81,3 +81,9 @@ def test_by_sorted_names():
     found = alphabetical(["b", "a", "b"], "somewhere")
     assert found.names == ("a", "b")
     assert found.label("b") == 1
+
+
+def test_what_is_no_text(tmp_path):
+    (tmp_path / "map.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not a class map"):
+        read_class_map(str(tmp_path / "map.bin"))

@@ -3,7 +3,9 @@ import pytest
 from data_pipeline.sources.entry import extension_of
 from data_pipeline.sources.entry import is_image
 from data_pipeline.sources.entry import key_of
+from data_pipeline.sources.entry import read_given
 from data_pipeline.sources.entry import why_unsafe
+from system.foundation.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,14 @@ def test_images_are_told_by_their_names():
 )
 def test_names_that_may_not_become_keys(name, reason):
     assert reason in why_unsafe(name)
+
+
+def test_a_file_that_a_setting_names(tmp_path):
+    (tmp_path / "map.txt").write_text("a")
+    assert read_given(str(tmp_path / "map.txt"), "class_map") == b"a"
+    for absent in (str(tmp_path / "absent"), "memory://absent"):
+        with pytest.raises(DataError, match=r"absent: no such file; .* source\.class_map names"):
+            read_given(absent, "class_map")
 
 
 def test_other_names_may():
