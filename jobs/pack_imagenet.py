@@ -37,7 +37,7 @@ about 110 MB, `manifest.parquet` (40 MB), and `pack_report.json` with all that w
 reasons), is unusual (CMYK, turned by EXIF, named .JPEG but PNG) or was ignored. It takes about
 40 minutes of one core with `check=decode`, the time of copying it with `check=header`. Squares of
 256 pixels: 6 hours of one core and 145 GB as PNG, 2.5 hours and 125 GB as WebP, 45 minutes and
-50 GB as JPEG of quality 95. The program itself needs 3 GB of memory for the list of all images,
+50 GB as JPEG of quality 95. The program itself needs 1.5 GB of memory for the list of all images,
 each worker a shard, or two where it writes to a bucket. Scanning the training archive takes half a
 minute, in a bucket about twenty (1.3 million small requests); that is done once, and kept.
 """
