@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import fields
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import xxhash
@@ -61,7 +63,10 @@ class Proof:
 def prove(lineage: Lineage, open_manifest: OpenManifest) -> Proof:
     """Check every interval of a lineage."""
     proof = Proof(lineage, violations=list(lineage.violations))
-    for origin, intervals in _by_origin(lineage):
+    groups = _by_origin(lineage)
+    for (before, _), (after, intervals) in pairwise(groups):
+        proof.violations += _seam(before, after, intervals[0])
+    for origin, intervals in groups:
         manifest = open_manifest(origin)
         due = None if manifest is None else Due(origin, manifest)
         for interval in intervals:
@@ -101,7 +106,20 @@ def _by_origin(lineage: Lineage) -> list[tuple[Origin, list[Interval]]]:
         if not groups or groups[-1][0] != interval.origin:
             groups.append((interval.origin, []))
         groups[-1][1].append(interval)
+        groups[-1] = (interval.origin, groups[-1][1])  # where the shards lay last
     return groups
+
+
+def _seam(before: Origin, after: Origin, first: Interval) -> list[str]:
+    """What is wrong where a run goes on with another order: within an epoch, no two orders fit."""
+    if not first.start % before.samples_per_epoch and not first.start % after.samples_per_epoch:
+        return []
+    names = [each.name for each in fields(Origin) if each.compare]
+    changed = [name for name in names if getattr(before, name) != getattr(after, name)]
+    return [
+        f"attempt {first.attempt} goes on from position {first.start:,}, within an epoch, with "
+        f"another order ({', '.join(changed)}): some keys of that epoch came twice or never"
+    ]
 
 
 def _parts(interval: Interval) -> list[tuple[int, int, int]]:

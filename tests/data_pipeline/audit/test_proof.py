@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from data_pipeline.audit.lineage import trace
@@ -76,3 +78,25 @@ def test_a_balanced_run_is_proven_with_its_manifest(tmp_path, digits, digits_dat
     write_attempt(tmp_path, digits, data, attempt=1, start=0, intervals=[4, 3 * AN_EPOCH])
     assert proof_of(tmp_path, digits).holds
     assert len(proof_of(tmp_path, None).unshown) == len(proof_of(tmp_path, None).epochs)
+
+
+def test_another_order_within_an_epoch_is_a_violation(tmp_path, digits, digits_data):
+    one, other = digits_data(), digits_data(window_shards=2)
+    write_attempt(tmp_path, digits, one, attempt=1, start=0, intervals=[5])
+    write_attempt(tmp_path, digits, other, attempt=2, start=5 * BATCH, intervals=[2])
+    proof = proof_of(tmp_path, digits)
+    assert not proof.unshown, "each interval is what its own order says"
+    (violation,) = proof.violations
+    assert "attempt 2 goes on from position 600, within an epoch" in violation
+    assert "(window_shards)" in violation
+
+
+def test_shards_may_be_moved_within_an_epoch(tmp_path, digits, digits_data):
+    moved = replace(digits, url=digits.url + "/.")
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[5])
+    write_attempt(tmp_path, moved, digits_data(), attempt=2, start=5 * BATCH, intervals=[AN_EPOCH])
+    asked = []
+    proof = prove(trace(read_ledger(str(tmp_path))), lambda origin: asked.append(origin.shards))
+    assert asked == [moved.url]
+    assert not proof.violations
+    assert [epoch.is_shown for epoch in proof.epochs] == [True, False]
