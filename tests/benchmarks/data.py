@@ -22,6 +22,7 @@ from tests.benchmarks.parts.planning import plan_in_process
 from tests.benchmarks.parts.planning import seconds_per_rank
 from tests.benchmarks.parts.planning import write_large_manifest
 from tests.benchmarks.parts.start import seconds_to_first_batch
+from tests.benchmarks.parts.start import seconds_to_torch
 from tests.benchmarks.photographs import PackedPhotographs
 from tests.benchmarks.photographs import write_photographs
 from tests.benchmarks.rows import Row
@@ -87,8 +88,13 @@ def _delivery(made: PackedPhotographs, scale: Scale) -> Iterator[Row]:
 def _loader(made: PackedPhotographs, scale: Scale) -> Iterator[Row]:
     beside = in_child(seconds_beside_the_copy, made.shards, scale.large_batches)
     yield Row("loader beside the copy, 256x3x256x256", beside * MS, "ms", at_most(2))
-    start = median_of_each({"start": lambda: seconds_to_first_batch(made.shards)}, scale.rounds)
-    yield Row("process start to first batch", start["start"], "s", at_most(2))
+    starts = {
+        "batch": lambda: seconds_to_first_batch(made.shards),
+        "torch": seconds_to_torch,
+    }
+    start = median_of_each(starts, scale.rounds)
+    yield Row("process start to first batch", start["batch"], "s", at_most(2))
+    yield Row("of which importing torch", start["torch"], "s")
 
 
 def _planning(root: Path, scale: Scale) -> Iterator[Row]:

@@ -35,7 +35,16 @@ stream.close()
 
 def seconds_to_first_batch(url: str) -> float:
     """Of one fresh interpreter with the loader's usual settings."""
-    command = [sys.executable, "-c", PROGRAM, url, str(MICRO_BATCH)]
+    return _seconds_until_said("first batch", PROGRAM, url, str(MICRO_BATCH))
+
+
+def seconds_to_torch() -> float:
+    """Of one fresh interpreter until torch is imported: the share that no loader can shorten."""
+    return _seconds_until_said("torch", "import torch; print('torch', flush=True)")
+
+
+def _seconds_until_said(word: str, program: str, *arguments: str) -> float:
+    command = [sys.executable, "-c", program, *arguments]
     start = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -43,6 +52,6 @@ def seconds_to_first_batch(url: str) -> float:
         assert process.stdout is not None
         said = process.stdout.readline()
         took = time.perf_counter() - start
-    if said != "first batch\n" or process.returncode:
+    if said.strip() != word or process.returncode:
         raise RuntimeError(f"the program of the benchmark exited with {process.returncode}")
     return took
