@@ -9,6 +9,8 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from data_pipeline.audit.request import Audit
+from data_pipeline.audit.request import audit
 from system.engine.checkpoints import CheckpointStore
 from system.launch.local_ray import MARK
 from system.telemetry.ledger import read_ledger
@@ -96,6 +98,9 @@ def test_a_killed_worker_changes_nothing(undisturbed, start, tiny, root):
     assert events(run, "worker_failed")
     assert events(run, "report")[-1]["attempt"] == 2
     assert final_weights(run) == final_weights(undisturbed[0])
+    proof, said = audit(Audit(run=str(run)))
+    assert proof.holds, said
+    assert proof.lineage.attempts == 2
 
 
 @pytest.mark.chaos
