@@ -21,6 +21,7 @@ from data_pipeline.decoding.assembly import Assembled
 from data_pipeline.decoding.assembly import Assembler
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from data_pipeline.features.feature_set import open_address
 from data_pipeline.shards.manifest import Split
 from data_pipeline.shards.manifest import open_local
 from system.foundation.errors import TrainingSystemError
@@ -37,13 +38,15 @@ class Setup(NamedTuple):
     split: Split
     data: dict[str, Any]
     seed: int
-    ring: dict[str, int]  # a RingShape
+    ring: dict[str, Any]  # a RingShape
     number: int  # of this process in its pool
+    features: list[Any] | None = None  # the address of a FeatureSet
 
     def assembler(self, on_stage: Callable[[int, str], None]) -> Assembler:
         """What fills the rows. Raises DataError."""
         manifest = open_local(Path(self.manifest_file), self.manifest_url).split(self.split)
-        return Assembler(manifest, Data.model_validate(self.data), self.seed, on_stage)
+        features = None if self.features is None else open_address(*self.features)
+        return Assembler(manifest, Data.model_validate(self.data), self.seed, on_stage, features)
 
 
 class Task(NamedTuple):
@@ -106,6 +109,7 @@ def _fill(assembler: Assembler, ring: Ring, task: Task) -> Assembled:
         ring.pixels[task.slot, rows],
         ring.labels[task.slot, rows],
         frozenset(task.poison),
+        {name: array[task.slot, rows] for name, array in ring.features.items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from typing import NamedTuple
@@ -10,12 +11,14 @@ import numpy as np
 from jaxtyping import Int64
 from jaxtyping import UInt8
 
+from data_pipeline.decoding.assembly import NO_FEATURES
 from data_pipeline.decoding.assembly import Assembled
 from data_pipeline.decoding.assembly import Assembler
 from data_pipeline.decoding.decoding_process import Task
 from data_pipeline.decoding.pool import Pool
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.shards.manifest import Manifest
 from system.foundation.settings.data import Data
 
@@ -30,24 +33,33 @@ class HostBatch(NamedTuple):
     label: Int64[np.ndarray, "B"]
     parts: tuple[Assembled, ...]  # what is told of its rows, in order
     restarts: dict[str, int]  # of decoding processes since the last one, by cause
+    features: Mapping[str, np.ndarray] = NO_FEATURES  # of its rows, by name
 
 
 class InProcess(Iterator[HostBatch]):
     """Decodes each micro-batch when it is asked for."""
 
-    def __init__(self, assembler: Assembler, data: Data, starts: Iterator[int], rows: int) -> None:
+    def __init__(
+        self,
+        assembler: Assembler,
+        data: Data,
+        starts: Iterator[int],
+        rows: int,
+        features: FeatureSet | None = None,
+    ) -> None:
         self.processes: list[int] = []
         self._assembler = assembler
         self._starts = starts
         shape = (rows, data.image_size, data.image_size, data.image_channels)
         self._image = np.empty(shape, np.uint8)
         self._label = np.empty(rows, np.int64)
+        self._features = NO_FEATURES if features is None else features.empty(rows)
 
     def __next__(self) -> HostBatch:
         """The next one. Raises DataError, StorageError."""
         start = next(self._starts)
-        part = self._assembler.fill(start, self._image, self._label)
-        return HostBatch(start, self._image, self._label, (part,), {})
+        part = self._assembler.fill(start, self._image, self._label, features=self._features)
+        return HostBatch(start, self._image, self._label, (part,), {}, self._features)
 
     def is_ready(self) -> bool:
         """Never: the next one is decoded when it is asked for."""
@@ -104,6 +116,7 @@ class Pooled(Iterator[HostBatch]):
             self.ring.labels[head.slot],
             tuple(head.parts[row] for row in sorted(head.parts)),
             restarts,
+            {name: array[head.slot] for name, array in self.ring.features.items()},
         )
 
     @property
@@ -151,20 +164,32 @@ HostBatches = InProcess | Pooled
 
 
 def open_batches(
-    manifest: Manifest, data: Data, *, seed: int, starts: Iterator[int], rows: int
+    manifest: Manifest,
+    data: Data,
+    *,
+    seed: int,
+    starts: Iterator[int],
+    rows: int,
+    features: FeatureSet | None = None,
 ) -> HostBatches:
     """Micro-batches of `rows` consecutive positions from each of `starts` on, in their order.
 
-    `manifest` is of one split. With `data.workers` at 0 they are decoded when asked for.
+    `manifest` is of one split, and so are the features that are read with its
+    images. With `data.workers` at 0 they are decoded when asked for.
     """
     if data.workers == 0:
-        return InProcess(Assembler(manifest, data, seed), data, starts, rows)
+        assembler = Assembler(manifest, data, seed, features=features)
+        return InProcess(assembler, data, starts, rows, features)
     shape = RingShape(
         slots=1 + data.workers * data.prefetch,
         rows=rows,
         size=data.image_size,
         channels=data.image_channels,
         processes=data.workers,
+        features=[
+            (name, feature.shape, feature.dtype)
+            for name, feature in ({} if features is None else features.features).items()
+        ],
     )
     ring = Ring(shape)
-    return Pooled(Pool(manifest, data, seed, ring), ring, starts)
+    return Pooled(Pool(manifest, data, seed, ring, features), ring, starts)

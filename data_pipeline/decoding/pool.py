@@ -29,6 +29,7 @@ from data_pipeline.decoding.decoding_process import send
 from data_pipeline.decoding.image_reader import NOWHERE
 from data_pipeline.decoding.image_reader import BadEntry
 from data_pipeline.decoding.ring import Ring
+from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.shards.manifest import Manifest
 from system.foundation import errors
 from system.foundation.errors import DataError
@@ -59,7 +60,14 @@ class _Process:
 class Pool:
     """Processes around one ring. Tasks go out at once; answers come in whatever order."""
 
-    def __init__(self, manifest: Manifest, data: Data, seed: int, ring: Ring) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        data: Data,
+        seed: int,
+        ring: Ring,
+        features: FeatureSet | None = None,
+    ) -> None:
         self.restarts: Counter[str] = Counter()  # by cause
         self._setup = Setup(
             manifest_file=str(manifest.local_file()),
@@ -69,6 +77,7 @@ class Pool:
             seed=seed,
             ring=asdict(ring.shape),
             number=0,
+            features=None if features is None else features.address(),
         )
         self.ring = ring
         self._stall_timeout_s = data.stall_timeout_s

@@ -1,15 +1,17 @@
 """Shared memory between one reader of batches and its decoding processes: slots, and who does what.
 
-Each slot has room for one micro-batch: pixels as uint8 NHWC, and labels. Rows are decoded straight
-into them. The memory is an unnamed file, so nothing is left behind whoever dies; it does not count
-against `/dev/shm`. Beside the slots each process has a line that says what it is at, for whoever
-waits for it.
+Each slot has room for one micro-batch: pixels as uint8 NHWC, labels, and features where there are
+some. Rows are decoded straight into them. The memory is an unnamed file, so nothing is left behind
+whoever dies; it does not count against `/dev/shm`. Beside the slots each process has a line that
+says what it is at, for whoever waits for it.
 """
 
 import mmap
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ class RingShape:
     size: int
     channels: int
     processes: int
+    features: Sequence[Sequence[Any]] = ()  # name, shape of a row, and dtype of each
 
     @property
     def pixels(self) -> tuple[int, int, int, int, int]:
@@ -38,8 +41,21 @@ class RingShape:
     @property
     def bytes(self) -> int:
         """Bytes of the whole ring."""
-        lines, labels = LINE_BYTES * self.processes, 8 * self.slots * self.rows
-        return lines + labels + int(np.prod(self.pixels))
+        return self.features_at[-1] + int(np.prod(self.pixels))
+
+    @property
+    def labels_at(self) -> int:
+        """Where the labels begin."""
+        return LINE_BYTES * self.processes
+
+    @property
+    def features_at(self) -> tuple[int, ...]:
+        """Where each feature's array begins, and where the last one ends."""
+        bounds = [self.labels_at + 8 * self.slots * self.rows]
+        for _, shape, dtype in self.features:
+            size = self.slots * self.rows * int(np.prod(shape)) * np.dtype(dtype).itemsize
+            bounds.append(bounds[-1] + size + -size % 8)  # so that whatever follows is aligned
+        return tuple(bounds)
 
 
 class Line(NamedTuple):
@@ -60,11 +76,14 @@ class Ring:
             os.ftruncate(descriptor, shape.bytes)
         self.descriptor = descriptor
         self.memory = mmap.mmap(descriptor, shape.bytes)
-        labels_at = LINE_BYTES * shape.processes
         count = shape.slots * shape.rows
-        labels = np.frombuffer(self.memory, np.int64, count, labels_at)
+        labels = np.frombuffer(self.memory, np.int64, count, shape.labels_at)
         self.labels: Int64[np.ndarray, "S B"] = labels.reshape(shape.slots, shape.rows)
-        pixels = np.frombuffer(self.memory, np.uint8, -1, labels_at + 8 * count)
+        self.features: dict[str, np.ndarray] = {}
+        for start, (name, row, dtype) in zip(shape.features_at, shape.features, strict=False):
+            values = np.frombuffer(self.memory, dtype, count * int(np.prod(row)), start)
+            self.features[name] = values.reshape(shape.slots, shape.rows, *row)
+        pixels = np.frombuffer(self.memory, np.uint8, -1, shape.features_at[-1])
         self.pixels: UInt8[np.ndarray, "S B H W C"] = pixels.reshape(shape.pixels)
 
     def write_line(self, process: int, position: int, text: str) -> None:

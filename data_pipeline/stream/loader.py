@@ -11,6 +11,7 @@ import torch
 
 from data_pipeline.decoding.host_batches import HostBatches
 from data_pipeline.decoding.host_batches import open_batches
+from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.order.selection import choose
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
@@ -53,7 +54,8 @@ class Stream(Iterator[tuple[Batch, Cursor]]):
         count = len(placed.label)
         position = torch.arange(placed.host.start, placed.host.start + count)
         key = tuple(itertools.chain.from_iterable(part.keys for part in placed.host.parts))
-        return Batch(placed.image, placed.label, position, key), next(self._cursors)
+        batch = Batch(placed.image, placed.label, position, key, placed.features)
+        return batch, next(self._cursors)
 
     @property
     def processes(self) -> list[int]:
@@ -74,14 +76,15 @@ def open_stream(
     global_batch: int,
     micro_batch: int,
     images_seen: int,
+    features: FeatureSet | None = None,
     on_bad_sample: OnBadSample | None = None,
 ) -> Stream:
     """The endless stream of (Batch, Cursor) of this rank from position `images_seen` on.
 
     `manifest` is one split (`manifest.split("train")`). Images and labels come on `world.device`,
     positions on the CPU. A cursor names the last position at which a whole global batch was
-    complete, so within one it still names the batch's start. `on_bad_sample` hears of each bad
-    sample; without it they are logged.
+    complete, so within one it still names the batch's start. `features`, of the same split, come
+    with their samples. `on_bad_sample` hears of each bad sample; without it they are logged.
 
     Raises DataError where the shards are not what the recipe expects, or its selection leaves none.
     """
@@ -93,7 +96,7 @@ def open_stream(
     choice = choose(manifest, data.selection, seed)
     starts = _starts(images_seen + world.rank * share, global_batch, share, micro_batch)
     return Stream(
-        open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch),
+        open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch, features=features),
         _cursors(Cursor(images_seen, seed, manifest.digest), global_batch, share // micro_batch),
         Account(manifest, data, world, on_bad_sample),
         samples_per_epoch=manifest.samples if choice is None else choice.samples_per_epoch,

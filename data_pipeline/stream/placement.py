@@ -25,6 +25,7 @@ class Placed(NamedTuple):
     image: Float[Tensor, "B C H W"]
     label: Int64[Tensor, "B"]
     host: HostBatch  # its arrays may hold other samples by now
+    features: dict[str, Float[Tensor, "B ..."]]
 
 
 class OnHost(Iterator[Placed]):
@@ -35,9 +36,12 @@ class OnHost(Iterator[Placed]):
 
     def __next__(self) -> Placed:
         host = next(self._batches)
-        return Placed(
-            normalised(torch.from_numpy(host.image)), torch.from_numpy(host.label).clone(), host
-        )
+        image, label = torch.from_numpy(host.image), torch.from_numpy(host.label)
+        features = {
+            name: torch.from_numpy(array).to(torch.float32, copy=True)
+            for name, array in host.features.items()
+        }
+        return Placed(normalised(image), label.clone(), host, features)
 
 
 class OnGpu(Iterator[Placed]):
@@ -58,8 +62,8 @@ class OnGpu(Iterator[Placed]):
         model.wait_event(self._copied)
         # The memory was taken on the copying stream and must not be given out again before the
         # model's has used it.
-        placed.image.record_stream(model)
-        placed.label.record_stream(model)
+        for tensor in (placed.image, placed.label, *placed.features.values()):
+            tensor.record_stream(model)
         self._ahead = self._copy() if self._batches.is_ready() else None
         return placed
 
@@ -69,7 +73,11 @@ class OnGpu(Iterator[Placed]):
         with torch.cuda.stream(self._stream):
             image = torch.from_numpy(host.image).to(self._device, non_blocking=True)
             label = torch.from_numpy(host.label).to(self._device, non_blocking=True)
-            placed = Placed(normalised(image), label, host)
+            features = {
+                name: torch.from_numpy(array).to(self._device, non_blocking=True).float()
+                for name, array in host.features.items()
+            }
+            placed = Placed(normalised(image), label, host, features)
             self._copied.record(self._stream)
         return placed
 

@@ -5,7 +5,9 @@
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Literal
 
 import torch
@@ -20,13 +22,15 @@ class Batch:
 
     `position` is each sample's place in the run's stream: the number of images the run had seen
     before it. Every random draw that concerns a sample is a function of it, so a draw does not
-    depend on how the global batch was cut over ranks and micro-steps.
+    depend on how the global batch was cut over ranks and micro-steps. `features` are what frozen
+    networks make of each image, as it is, where that was computed before.
     """
 
     image: Float[Tensor, "B C H W"]  # values in [-1, 1]
     label: Int[Tensor, "B"]
     position: Int[Tensor, "B"]
     key: tuple[str, ...]
+    features: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict)  # by name
 
 
 @dataclass(frozen=True, slots=True)

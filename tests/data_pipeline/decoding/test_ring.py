@@ -1,4 +1,7 @@
+import json
 import os
+from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,6 +34,24 @@ def test_lines_say_what_each_process_is_at():
     assert second.text.startswith("é" * 200), "cut where it is too long, even within a letter"
     assert 0 < first.since <= second.since
     assert not ring.pixels.any(), "lines lie beside the slots"
+
+
+def test_features_lie_between_labels_and_pixels():
+    features = [("odd", (3,), "float16"), ("map", (2, 2), "float32")]
+    shape = replace(SHAPE, features=features)
+    ring = Ring(shape)
+    other = Ring(RingShape(**json.loads(json.dumps(asdict(shape)))), os.dup(ring.descriptor))
+    ring.labels[:], ring.pixels[:] = 7, 9
+    for number, name in enumerate(("odd", "map")):
+        ring.features[name][:] = number
+        assert ring.features[name].flags.aligned
+    assert other.features["odd"].shape == (3, 2, 3)
+    assert other.features["map"].shape == (3, 2, 2, 2)
+    assert (other.features["odd"] == 0).all()
+    assert (other.features["map"] == 1).all()
+    assert (other.labels == 7).all()
+    assert (other.pixels == 9).all()
+    assert shape.bytes == SHAPE.bytes + 40 + 96
 
 
 def test_a_closed_ring_leaves_its_arrays_readable():
