@@ -48,15 +48,23 @@ class Autoencoder(nn.Module):
 
     def encode(self, image: Float[Tensor, "B C H W"]) -> Posterior:
         """q(z|x), float32 (or wider, if the weights are)."""
-        raw = widen(self.encoder(image.to(self.encoder.conv_in.weight.dtype)))
+        return self.posterior_of(self.moments(image))
+
+    def moments(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B M h w"]:
+        """What the encoder says of an image, float32 (or wider): means and, where the spread is
+        learned, its logarithms; not normalised, shifted or scaled yet."""
+        return widen(self.encoder(image.to(self.encoder.conv_in.weight.dtype)))
+
+    def posterior_of(self, moments: Float[Tensor, "B M h w"]) -> Posterior:
+        """q(z|x) from what the encoder says of x."""
         scale = self.shape.latent_scale
         match self.shape.posterior:
             case FixedPosterior(std=fixed):
-                mean = raw
+                mean = moments
                 statistics = self._statistics(mean, None)
-                std = raw.new_tensor(fixed) * scale
+                std = moments.new_tensor(fixed) * scale
             case LearnedPosterior(min_log_std=low, max_log_std=high, added_noise=noise):
-                mean, log_std = raw.chunk(2, dim=1)
+                mean, log_std = moments.chunk(2, dim=1)
                 std = log_std.clamp(low, high).exp()
                 statistics = self._statistics(mean, std)
                 if statistics is not None and self.shape.normalise == "batch":

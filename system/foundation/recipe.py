@@ -27,6 +27,8 @@ from system.foundation.settings.run import Cluster
 from system.foundation.settings.run import Run
 from system.foundation.settings.run import Wandb
 
+FROZEN_ENCODER_ROUTES = ("frozen", "frozen_encoder", "decoder_only")
+
 
 class Recipe(Record):
     """One complete run."""
@@ -64,6 +66,33 @@ class Recipe(Record):
     def token_width(self) -> int:
         """Numbers per token."""
         return self.latent_channels * self.flow.patch**2
+
+    @property
+    def frozen_features(self) -> tuple[str, ...]:
+        """What no update changes of what is made of an image: the encoder's moments, where it is
+        frozen, and the tokens of a teacher."""
+        is_frozen = self.objective.route in FROZEN_ENCODER_ROUTES
+        has_moments = is_frozen and not isinstance(self.autoencoder, Pixels)
+        has_teacher = isinstance(self.objective.alignment, FeatureAlignment)
+        return (("moments",) if has_moments else ()) + (("teacher",) if has_teacher else ())
+
+    @model_validator(mode="after")
+    def _features_can_be_stored(self) -> Self:
+        if self.data.features is None:
+            return self
+        if not self.frozen_features:
+            raise ValueError(
+                f"data.features {self.data.features!r}: there is nothing frozen to compute once. "
+                f"objective.route {self.objective.route!r} with autoencoder.kind "
+                f"{self.autoencoder.kind} has no encoder that stays as it is, and "
+                "objective.alignment.kind none no teacher: set data.features=null"
+            )
+        if self.data.crop == "random_resized":
+            raise ValueError(
+                "data.crop random_resized shows another part of an image each time, of which "
+                "nothing can be computed once: set data.features=null, or another data.crop"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grids_divide(self) -> Self:
@@ -107,7 +136,7 @@ class Recipe(Record):
     def _frozen_parts_exist(self) -> Self:
         if isinstance(self.autoencoder, Pixels):
             return self
-        is_frozen = self.objective.route in ("frozen", "frozen_encoder", "decoder_only")
+        is_frozen = self.objective.route in FROZEN_ENCODER_ROUTES
         if is_frozen and self.autoencoder.weights is None:
             raise ValueError(
                 f"objective.route {self.objective.route!r} freezes weights, so autoencoder.weights "

@@ -107,6 +107,7 @@ def prepare(recipe: Recipe) -> Plan:
     plan = Plan(recipe, url, latest.images_seen if latest else 0)
     if not plan.is_done:
         preflight.check_inputs(recipe)
+        preflight.check_features(recipe, manifest)
         size = preflight.checkpoint_bytes(recipe)
         preflight.check_space(url, size, recipe.run.keep_checkpoints)
     return plan

@@ -33,7 +33,9 @@ from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
-from system.train.assemble import build_teacher
+from system.train.frozen import build_frozen_autoencoder
+from system.train.frozen import build_teacher
+from system.train.frozen import fitting_features
 from system.train.state import changed_data
 from system.train.state import frozen_changes
 from system.train.warm_start import check_warm_start
@@ -70,6 +72,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 def places(recipe: Recipe) -> dict[str, str]:
     """Every path or url of a recipe, by its full key."""
     found = {"run.root": recipe.run.root, "data.shards": recipe.data.shards}
+    if recipe.data.features is not None:
+        found["data.features"] = recipe.data.features
     if recipe.autoencoder.weights is not None:
         found["autoencoder.weights"] = recipe.autoencoder.weights
     if recipe.flow.weights is not None:
@@ -146,6 +150,12 @@ def check_inputs(recipe: Recipe) -> None:
     if isinstance(perceptual, Lpips):
         read_trunk(perceptual.trunk)
     build_teacher(recipe, torch.device("cpu"))
+
+
+def check_features(recipe: Recipe, manifest: Manifest) -> None:
+    """Raise DataError where the recipe's features are of other images or other weights."""
+    if recipe.data.features is not None:
+        fitting_features(recipe, manifest.split("train"), build_frozen_autoencoder(recipe))
 
 
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:

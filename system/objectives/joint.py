@@ -123,9 +123,16 @@ class JointModel(nn.Module):
         label: Int[Tensor, "B"],
         latent_noise: Float[Tensor, "B c h w"],
         label_drop: Bool[Tensor, "B"],
+        moments: Float[Tensor, "B M h w"] | None = None,
     ) -> JointOutput:
-        """Encode, add the posterior's noise, decode, and ask the flow for the likelihood."""
-        posterior = self.autoencoder.encode(image)
+        """Encode, add the posterior's noise, decode, and ask the flow for the likelihood.
+
+        `moments` are what a frozen encoder says of the image, where that is known already.
+        """
+        if moments is None:
+            posterior = self.autoencoder.encode(image)
+        else:
+            posterior = self.autoencoder.posterior_of(moments)
         latent = posterior.sample(latent_noise)
         decoded = self.autoencoder.decode(
             latent if "encoder" in self.route.reconstruction else latent.detach()

@@ -40,7 +40,7 @@ def train_alone(recipe: Recipe) -> str:
         storage.join(folder, "recipe.yaml"), Resolved(recipe, {}).to_yaml().encode()
     )
     attempt = 1 + sum(event["kind"] == "attempt_started" for event in read_ledger(folder))
-    world = World(device=_device(recipe))
+    world = World(device=device_of(recipe))
     with (
         Ledger(folder, "worker-0", run=recipe.run.name, attempt=attempt) as ledger,
         tempfile.TemporaryDirectory(prefix="train-alone-") as scratch,
@@ -92,7 +92,8 @@ class _Alone:
         self._ledger.write("evaluation", images_seen=images_seen, values=values)
 
 
-def _device(recipe: Recipe) -> torch.device:
+def device_of(recipe: Recipe) -> torch.device:
+    """Where one process computes. Raises ClusterError where the recipe asks for an absent GPU."""
     wanted, there = recipe.cluster.device, torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise ClusterError(

@@ -4,18 +4,18 @@ import torch
 
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
-from system.alignment.teacher import Teacher
 from system.autoencoder.autoencoder import Autoencoder
 from system.engine.deepspeed_engine import Engine
 from system.foundation import streams
 from system.foundation.recipe import Recipe
-from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.foundation.settings.objective import PatchGan
 from system.foundation.world import World
 from system.objectives.adversarial import PatchDiscriminator
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
+from system.train.frozen import build_teacher
+from system.train.frozen import fitting_features
 from system.train.state import TrainState
 from system.train.state import cut
 from system.train.warm_start import warm_start
@@ -31,6 +31,7 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
     train = manifest.split("train")
     check_manifest(train, recipe.data)
     model = build_model(recipe)
+    features = fitting_features(recipe, train, model.autoencoder)
     micro_batch, accumulation = cut(recipe, world)
     engine = Engine(
         model, recipe.engine, world=world, micro_batch=micro_batch, accumulation=accumulation
@@ -41,8 +42,17 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
         critic = _critic(recipe, objective.adversarial, world)
     if isinstance(objective.perceptual, Lpips):
         perceptual = PerceptualLoss(objective.perceptual.trunk).to(world.device)
-    teacher = build_teacher(recipe, world.device)
-    return TrainState(recipe, world, train, engine, critic, perceptual, teacher, attempt)
+    return TrainState(
+        recipe,
+        world,
+        train,
+        engine,
+        critic,
+        perceptual,
+        teacher=build_teacher(recipe, world.device) if features is None else None,
+        features=features,
+        attempt=attempt,
+    )
 
 
 def build_model(recipe: Recipe) -> JointModel:
@@ -58,24 +68,6 @@ def build_model(recipe: Recipe) -> JointModel:
     if recipe.flow.weights is not None:
         warm_start_flow(model.flow, recipe.flow.weights)
     return model
-
-
-def build_teacher(recipe: Recipe, device: torch.device) -> Teacher | None:
-    """The frozen teacher that features are aligned with, on `device`; None without alignment.
-
-    On a GPU it computes in the engine's precision: its rounding is far below what heads leave.
-    Raises BadInput where the teacher's weights are absent or of no use.
-    """
-    alignment = recipe.objective.alignment
-    if not isinstance(alignment, FeatureAlignment):
-        return None
-    is_fast_in_bf16 = device.type == "cuda" and recipe.engine.precision == "bf16"
-    return Teacher(
-        alignment.teacher,
-        side=recipe.latent_size // recipe.flow.patch,
-        image_channels=recipe.data.image_channels,
-        dtype=torch.bfloat16 if is_fast_in_bf16 else torch.float32,
-    ).to(device)
 
 
 def _critic(recipe: Recipe, adversarial: PatchGan, world: World) -> Engine:

@@ -107,6 +107,7 @@ def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
         global_batch=run.global_batch,
         micro_batch=state.micro_batch,
         images_seen=state.progress.images_seen,
+        features=state.features,
         on_bad_sample=lambda entry: ledger.write("bad_sample", **entry._asdict()),
     )
 

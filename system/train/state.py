@@ -15,6 +15,7 @@ from typing import Any
 
 import safetensors.torch
 
+from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import difference
 from system.alignment.teacher import Teacher
@@ -93,7 +94,8 @@ class TrainState:
     engine: Engine  # of the JointModel
     critic: Engine | None = None  # of the discriminator, where the objective has one
     perceptual: PerceptualLoss | None = None  # frozen, outside of every engine
-    teacher: Teacher | None = None  # alike
+    teacher: Teacher | None = None  # alike; None as well where its tokens come with the images
+    features: FeatureSet | None = None  # what comes with the images
     attempt: int = 1
     progress: Progress = field(default_factory=Progress)
 

@@ -80,13 +80,18 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
 def _micro_step(state: TrainState, critic: Engine | None, batch: Batch) -> dict[str, Tensor]:
     """Forward and backward of one micro-batch through every engine."""
     draws = draw(state.recipe, batch)
-    output = state.engine.forward(batch.image, batch.label, draws.latent_noise, draws.label_drop)
+    output = state.engine.forward(
+        batch.image,
+        batch.label,
+        draws.latent_noise,
+        draws.label_drop,
+        batch.features.get("moments"),
+    )
     terms = output.terms
     if state.perceptual is not None:
         terms = replace(terms, perceptual=state.perceptual(output.reconstruction, batch.image))
-    if state.teacher is not None:
-        aligned = alignment_loss(output.projected, state.teacher(batch.image))
-        terms = replace(terms, alignment=aligned)
+    if (tokens := _teacher_tokens(state, batch)) is not None:
+        terms = replace(terms, alignment=alignment_loss(output.projected, tokens))
     if critic is None:
         total = terms.total(state.recipe.objective)
         state.engine.backward(total)
@@ -99,6 +104,11 @@ def _micro_step(state: TrainState, critic: Engine | None, batch: Batch) -> dict[
     critic_loss = discriminator_loss(real, fake)
     critic.backward(critic_loss)
     return _means(state, replace(output, terms=terms), total) | {"loss/critic": critic_loss}
+
+
+def _teacher_tokens(state: TrainState, batch: Batch) -> Float[Tensor, "B T F"] | None:
+    """What the teacher makes of the images, read with them or asked for; None without alignment."""
+    return batch.features.get("teacher") if state.teacher is None else state.teacher(batch.image)
 
 
 def _means(state: TrainState, output: JointOutput, total: Tensor) -> dict[str, Tensor]:

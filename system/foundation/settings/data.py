@@ -86,6 +86,11 @@ class Data(Record):
     )
     fetching: Fetching = Field(Fetching(), description="how bytes are asked of storage")
     cache: DiskCache = Field(DiskCache(), description="a local disk that keeps shards")
+    features: str | None = Field(
+        None,
+        description="folder or url of what frozen networks make of the images, computed once by "
+        "jobs/precompute_features.py; null: they are asked for every batch",
+    )
     on_changed_manifest: Literal["refuse", "continue"] = Field(
         "refuse", description="what a resumed run does where the shards are others than before"
     )

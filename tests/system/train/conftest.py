@@ -10,6 +10,8 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
 from system.foundation.recipe import Recipe
 from tests.gloo import run_workers
+from tests.system.train.frozen_sets import feature_set  # noqa: F401
+from tests.system.train.frozen_sets import frozen  # noqa: F401
 from tests.system.train.trials import Trials
 from tests.system.train.trials import run_trials
 from tests.system.train.trials import tiny
