@@ -24,6 +24,7 @@ from data_pipeline.decoding.ring import RingShape
 from data_pipeline.features.feature_set import open_address
 from data_pipeline.shards.manifest import Split
 from data_pipeline.shards.manifest import open_local
+from system.foundation.errors import DataError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.settings.data import Data
 
@@ -35,6 +36,7 @@ class Setup(NamedTuple):
 
     manifest_file: str
     manifest_url: str
+    manifest_digest: str  # of the split
     split: Split
     data: dict[str, Any]
     seed: int
@@ -45,6 +47,12 @@ class Setup(NamedTuple):
     def assembler(self, on_stage: Callable[[int, str], None]) -> Assembler:
         """What fills the rows. Raises DataError."""
         manifest = open_local(Path(self.manifest_file), self.manifest_url).split(self.split)
+        if manifest.digest != self.manifest_digest:
+            raise DataError(
+                f"{self.manifest_file}: this manifest was replaced by another one (digest "
+                f"{manifest.digest}, expected {self.manifest_digest}) while it was read. Start "
+                "again when it is written."
+            )
         features = None if self.features is None else open_address(*self.features)
         return Assembler(manifest, Data.model_validate(self.data), self.seed, on_stage, features)
 

@@ -132,6 +132,7 @@ class Pooled(Iterator[HostBatch]):
     def close(self) -> None:
         """End the processes and the iteration."""
         self.pool.close()
+        self.ring.close()
         self._pending.clear()
         self._handed_out = None
         self._starts = iter(())

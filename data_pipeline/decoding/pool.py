@@ -6,11 +6,13 @@ again. A sample over which a process dies twice is left out as a bad one.
 
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -37,7 +39,7 @@ from system.foundation.errors import StalledError
 from system.foundation.settings.data import Data
 
 DEATHS_OVER_A_SAMPLE = 2
-DEATHS_WITHOUT_PROGRESS = 8
+DEATHS_WITHOUT_PROGRESS = 7  # beside one of each process, as when all are killed at once
 END_TIMEOUT_S = 2.0
 
 _log = logging.getLogger(__name__)
@@ -51,10 +53,26 @@ class _Process:
     popen: subprocess.Popen[bytes]
     connection: Connection
     tasks: dict[tuple[int, int], Task] = field(default_factory=dict)
+    unsent: deque[Task] = field(default_factory=deque)  # of them, as the connection was full
 
     @property
     def rows(self) -> int:
         return sum(task.rows for task in self.tasks.values())
+
+    def can_be_sent(self) -> bool:
+        """Whether the connection takes a task at once (or is closed, so that it is lost)."""
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def end(self, timeout_s: float) -> int:
+        """Close the connection and wait for the process, then kill it; its exit code."""
+        self.connection.close()
+        try:
+            return self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait()
 
 
 class Pool:
@@ -69,9 +87,11 @@ class Pool:
         features: FeatureSet | None = None,
     ) -> None:
         self.restarts: Counter[str] = Counter()  # by cause
+        self._manifest = manifest
         self._setup = Setup(
-            manifest_file=str(manifest.local_file()),
+            manifest_file="",
             manifest_url=manifest.url,
+            manifest_digest=manifest.digest,
             split=manifest.shards[0].split,
             data=data.model_dump(mode="json"),
             seed=seed,
@@ -100,7 +120,6 @@ class Pool:
         while True:
             done = self._answers(max(0.0, deadline - time.monotonic()))
             if done:
-                self._deaths_in_a_row = 0
                 return done
             if time.monotonic() >= deadline:
                 raise StalledError(self._stall())
@@ -114,11 +133,7 @@ class Pool:
         for process in self._processes:
             process.connection.close()
         for process in self._processes:
-            try:
-                process.popen.wait(END_TIMEOUT_S if not process.tasks else 0)
-            except subprocess.TimeoutExpired:
-                process.popen.kill()
-                process.popen.wait()
+            process.end(END_TIMEOUT_S if not process.tasks else 0.0)
         self._processes = []
 
     @property
@@ -127,13 +142,15 @@ class Pool:
         return [process.popen.pid for process in self._processes]
 
     def _answers(self, timeout_s: float) -> list[tuple[Task, Assembled | Exception]]:
+        for process in self._processes:
+            self._send(process)
         by_connection = {process.connection: process for process in self._processes}
         done: list[tuple[Task, Assembled | Exception]] = []
         for ready in wait(list(by_connection), timeout_s):
             process = by_connection[ready]  # type: ignore[index]
             try:
                 message = receive(process.connection)
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # the latter where it ends within a message
                 self._replace_dead(process)
                 continue
             if message is None:
@@ -141,14 +158,16 @@ class Pool:
             else:
                 slot, row, reply = message
                 done.append((process.tasks.pop((slot, row)), _opened(reply)))
+                self._deaths_in_a_row = 0
         return done
 
     def _start(self, number: int) -> _Process:
+        file = str(self._manifest.local_file())  # at its place another one may lie by now
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [str(theirs.fileno()), str(self.ring.descriptor), str(os.getpid())]
             popen = subprocess.Popen(
-                [sys.executable, "-m", decoding_process.__name__, *arguments],
+                [sys.executable, "-P", "-m", decoding_process.__name__, *arguments],
                 pass_fds=(theirs.fileno(), self.ring.descriptor),
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
@@ -156,19 +175,25 @@ class Pool:
         self.ring.write_line(number, NOWHERE, "starting")
         process = _Process(number, popen, Connection(ours.detach()))
         with suppress(ConnectionError):  # it died already, which shows when it is waited for
-            send(process.connection, self._setup._replace(number=number))
+            send(process.connection, self._setup._replace(number=number, manifest_file=file))
         return process
 
     def _give(self, process: _Process, task: Task) -> None:
-        poison = [p for p, deaths in self._deaths.items() if deaths >= DEATHS_OVER_A_SAMPLE]
-        task = task._replace(poison=poison)
         process.tasks[task.slot, task.row] = task
-        with suppress(ConnectionError):  # likewise
-            send(process.connection, task)
+        process.unsent.append(task)
+        self._send(process)
+
+    def _send(self, process: _Process) -> None:
+        """Send what the connection takes at once. Waiting for a process that waits to be heard
+        would never end; one that has so many tasks answers in time.
+        """
+        poison = [p for p, deaths in self._deaths.items() if deaths >= DEATHS_OVER_A_SAMPLE]
+        while process.unsent and process.can_be_sent():
+            with suppress(ConnectionError):  # likewise
+                send(process.connection, process.unsent.popleft()._replace(poison=poison))
 
     def _replace_dead(self, dead: _Process) -> None:
-        dead.connection.close()
-        code = dead.popen.wait()
+        code = dead.end(END_TIMEOUT_S)
         line = self.ring.read_line(dead.number)
         what = f"signal {-code}" if code < 0 else f"exit code {code}"
         _log.warning("decoding process %d died (%s) while %s", dead.popen.pid, what, line.text)
@@ -176,7 +201,9 @@ class Pool:
         self._deaths_in_a_row += 1
         if line.position != NOWHERE:
             self._deaths[line.position] += 1
-        if self._deaths_in_a_row > DEATHS_WITHOUT_PROGRESS:
+            if self._deaths[line.position] == DEATHS_OVER_A_SAMPLE:
+                self._deaths_in_a_row = 0  # to know which sample it is, is progress
+        if self._deaths_in_a_row > DEATHS_WITHOUT_PROGRESS + len(self._processes):
             raise DataError(
                 f"{self._setup.manifest_url}: decoding processes died {self._deaths_in_a_row} "
                 f"times in a row without a batch ({what}, while {line.text}). What they wrote "
@@ -185,8 +212,7 @@ class Pool:
         self._replace(dead)
 
     def _replace_grown(self, grown: _Process) -> None:
-        grown.connection.close()
-        grown.popen.wait()
+        grown.end(END_TIMEOUT_S)
         self.restarts["grown past data.worker_memory_bytes"] += 1
         self._replace(grown)
 

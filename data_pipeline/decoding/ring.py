@@ -9,6 +9,7 @@ says what it is at, for whoever waits for it.
 import mmap
 import os
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,7 @@ class Ring:
             descriptor = os.memfd_create("batches")
             os.ftruncate(descriptor, shape.bytes)
         self.descriptor = descriptor
+        self._closing = weakref.finalize(self, os.close, descriptor)
         self.memory = mmap.mmap(descriptor, shape.bytes)
         count = shape.slots * shape.rows
         labels = np.frombuffer(self.memory, np.int64, count, shape.labels_at)
@@ -102,5 +104,5 @@ class Ring:
         return Line(position, since / 1e9, text)
 
     def close(self) -> None:
-        """Close the descriptor; the memory goes with the last array that looks at it."""
-        os.close(self.descriptor)
+        """Close the descriptor, once; the memory goes with the last array that looks at it."""
+        self._closing()

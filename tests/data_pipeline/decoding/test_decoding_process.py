@@ -16,6 +16,7 @@ from data_pipeline.decoding.decoding_process import receive
 from data_pipeline.decoding.decoding_process import send
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from system.foundation.errors import DataError
 
 
 def test_a_decoding_process_needs_no_torch():
@@ -33,7 +34,7 @@ def connected(digits, digits_data):
     ring = Ring(RingShape(slots=1, rows=6, size=8, channels=1, processes=1))
     data = digits_data().model_dump(mode="json")
     file = str(digits.local_file())
-    setup = Setup(file, digits.url, "train", data, 5, asdict(ring.shape), 0)
+    setup = Setup(file, digits.url, digits.digest, "train", data, 5, asdict(ring.shape), 0)
     ours, theirs = socket.socketpair()
     return setup, ring, Connection(ours.detach()), theirs.detach()
 
@@ -63,6 +64,13 @@ def test_a_process_whose_parent_is_gone_ends_at_once(connected):
     process = subprocess.Popen([*program, "1"], pass_fds=(theirs, ring.descriptor))
     assert process.wait(60) == 0
     ours.close()
+
+
+def test_another_manifest_than_the_pools_is_refused(connected):
+    setup, _, _, theirs = connected
+    os.close(theirs)
+    with pytest.raises(DataError, match=r"replaced by another one .* expected 0123"):
+        setup._replace(manifest_digest="0123").assembler(lambda position, text: None)
 
 
 def test_an_error_that_is_no_fault_of_the_data_comes_with_its_trace(connected):

@@ -1,7 +1,10 @@
+import gc
 import itertools
 import time
+import warnings
 
 import numpy as np
+import psutil
 import pytest
 
 from data_pipeline.decoding import host_batches
@@ -65,3 +68,31 @@ def test_a_problem_is_raised_when_its_batch_is_due(digits_copy, digits_data):
     with pytest.raises(DataError, match="this shard is gone"):
         next(batches)
     batches.close()
+
+
+def test_more_tasks_than_a_connection_holds_are_done(digits, digits_data):
+    # Both ends would wait for each other: one to give out tasks, the other to give answers.
+    data = digits_data(workers=1, prefetch=40)
+    batches = open_batches(digits, data, seed=5, starts=iter(range(0, 41 * 1024, 1024)), rows=1024)
+    found = [key for part in next(batches).parts for key in part.keys]
+    here = open_batches(digits, digits_data(), seed=5, starts=iter([0]), rows=1024)
+    ((_, _, _, keys),) = taken(here, 1)
+    assert found == keys
+    batches.close()
+
+
+def test_a_stream_of_batches_leaves_nothing_open(digits, digits_data):
+    me = psutil.Process()
+    open_before, children = me.num_fds(), me.children()
+    for is_closed in (True, False):
+        batches = open_batches(digits, digits_data(workers=2), seed=5, starts=iter([0]), rows=8)
+        next(batches)
+        if is_closed:
+            batches.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # it was left without a word
+            del batches
+            gc.collect()
+        ended = [child for child in me.children() if child not in children]
+        assert psutil.wait_procs(ended, 60)[1] == []
+        assert me.num_fds() == open_before

@@ -1,9 +1,12 @@
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from data_pipeline.decoding.decoding_process import Task
 from data_pipeline.decoding.pool import Pool
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import read_manifest
 from system.foundation.errors import DataError
 from system.foundation.errors import StalledError
@@ -102,6 +106,66 @@ def test_a_sample_over_which_a_process_dies_twice_is_left_out(digits, digits_dat
     assert answers[0].bad == told.bad[:1]
     assert answers[0].bad[0].reason == POISON
     assert [key for row in sorted(answers) for key in answers[row].keys] == told.keys
+
+
+@pytest.mark.chaos
+def test_deaths_long_apart_do_not_add_up(digits, digits_data, pool_of):
+    pool = pool_of(digits, digits_data())
+    for _ in range(10):
+        pool.submit(tasks(1))
+        while not pool.poll():
+            time.sleep(0.01)
+        (pid,) = pool.processes
+        os.kill(pid, signal.SIGKILL)
+        while pool.processes == [pid]:
+            pool.poll()
+    assert pool.restarts.total() == 10
+
+
+@pytest.mark.chaos
+def test_all_processes_killed_at_once_are_all_replaced(digits, digits_data, pool_of):
+    pool = pool_of(digits, digits_data(), 10)
+    before = pool.processes
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    pool.submit(tasks(1))
+    assert collect(pool, 1)[0].keys
+    assert pool.restarts.total() >= 1
+    assert not set(collect_restarted(pool, 10)) & set(before)
+
+
+def collect_restarted(pool, count):
+    while pool.restarts.total() < count:
+        pool.poll()
+    return pool.processes
+
+
+@pytest.mark.chaos
+def test_an_answer_cut_off_by_death_is_a_death(digits, digits_data, pool_of):
+    pool = pool_of(digits, digits_data())
+    ours, theirs = socket.socketpair()
+    process = pool._processes[0]
+    process.connection.close()
+    process.connection = Connection(ours.detach())
+    pool.submit(tasks(1))
+    theirs.sendall((1000).to_bytes(4) + b"[0, 0, {")  # as of an answer of 1,000 bytes
+    theirs.close()
+    assert collect(pool, 1)[0].keys == expected(digits, digits_data(), 8)[0].keys
+    assert pool.restarts.total() == 1
+
+
+@pytest.mark.chaos
+def test_a_manifest_replaced_while_it_is_read_changes_nothing(
+    digits_copy, photos, digits, digits_data, pool_of
+):
+    manifest = read_manifest(str(digits_copy)).split("train")
+    pool = pool_of(manifest, digits_data())
+    place = digits_copy / MANIFEST_NAME
+    os.replace(shutil.copy(Path(photos.url) / MANIFEST_NAME, digits_copy / "new"), place)
+    (pid,) = pool.processes
+    os.kill(pid, signal.SIGKILL)
+    pool.submit(tasks(1))
+    assert collect(pool, 1)[0].keys == expected(digits, digits_data(), 8)[0].keys
 
 
 def test_a_process_that_grows_too_large_is_replaced(photos, photo_data, pool_of):

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from data_pipeline.decoding.ring import LINE_BYTES
 from data_pipeline.decoding.ring import Ring
@@ -58,4 +59,7 @@ def test_a_closed_ring_leaves_its_arrays_readable():
     ring = Ring(SHAPE)
     ring.pixels[:] = 5
     ring.close()
+    ring.close()
     assert (ring.pixels == 5).all()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(ring.descriptor)
