@@ -71,7 +71,9 @@ class Assembler:
         self._flips = data.flip
         self._seed = seed
         self._reader = ImageReader(manifest, data, seed, on_stage)
-        self._features = None if features is None else FeatureReader(features, data)
+        self._features = None
+        if features is not None:
+            self._features = FeatureReader(features, data, lambda text: on_stage(NOWHERE, text))
         self._on_stage = on_stage
 
     def fill(

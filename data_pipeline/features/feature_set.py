@@ -8,6 +8,7 @@ in both. A sample whose image cannot be used has an empty member. Needs no torch
 """
 
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace
@@ -25,10 +26,13 @@ from data_pipeline.features.record import FeatureRecord
 from data_pipeline.features.record import record_of
 from data_pipeline.images.decode import BadSample
 from data_pipeline.reading.shard_reader import ShardReader
+from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import Split
 from data_pipeline.shards.manifest import open_local
 from data_pipeline.shards.manifest import read_manifest
+from system.foundation import storage
+from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
 
 Arrays = Mapping[str, np.ndarray]  # by a feature's name, a row for each sample
@@ -65,6 +69,12 @@ def open_features(url: str, split: Split) -> FeatureSet:
 
     Raises DataError where no feature set is there, or where it is damaged or unfinished.
     """
+    if not storage.exists(storage.join(url, MANIFEST_NAME)):
+        raise DataError(
+            f"data.features: no {MANIFEST_NAME} at {url}: there is no feature set, or one whose "
+            "last shards are missing. `python jobs/precompute_features.py RECIPE.yaml "
+            f"data.features={url}` computes what is not there; null does without."
+        )
     return _of_split(read_manifest(url), split)
 
 
@@ -97,9 +107,11 @@ def decode(data: bytes, features: Mapping[str, Feature]) -> dict[str, np.ndarray
 class FeatureReader:
     """Writes the features of any samples into rows. Each process makes its own."""
 
-    def __init__(self, features: FeatureSet, data: Data) -> None:
+    def __init__(
+        self, features: FeatureSet, data: Data, on_stage: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._features = features
-        self._shards = ShardReader(features.manifest, data)
+        self._shards = ShardReader(features.manifest, data, on_stage)
 
     def fill(
         self, samples: Int[np.ndarray, "B"], arrays: Arrays, turned: Bool[np.ndarray, "B"]

@@ -7,12 +7,14 @@ is done stays done, whoever did it.
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float
+from jaxtyping import Float32
 from jaxtyping import UInt8
 from pydantic import Field
 from pydantic import model_validator
@@ -131,6 +133,21 @@ def precompute(recipe: Precompute, say: Callable[[str], None] = lambda _: None) 
     return Precomputed(url, written, seconds, mine, unfinished.finish())
 
 
+def as_stored(
+    name: str, values: Float32[np.ndarray, "B ..."], kind: Kind
+) -> Float[np.ndarray, "B ..."]:
+    """Values of a feature as they are stored. Raises DataError where that is no finite number."""
+    with np.errstate(over="ignore"):
+        stored = values.astype(kind)
+    if not np.isfinite(stored).all():
+        raise DataError(
+            f"{name}: up to {np.abs(values).max():g}, which is not finite as {kind}. Set "
+            f"precompute.{name}=float32 and another data.features; where it is float32 already, "
+            "look at the weights."
+        )
+    return stored
+
+
 class _Computing:
     """The members of a shard after the other, and the account of images that cannot be used."""
 
@@ -145,35 +162,36 @@ class _Computing:
     def members(self, shard: int) -> Iterator[bytes]:
         """The member of each sample of a shard, in order: empty where its image is of no use."""
         first, end = int(self._images.first[shard]), int(self._images.first[shard + 1])
-        for start in range(first, end, self._recipe.precompute.batch):
-            yield from self._batch(
-                np.arange(start, min(start + self._recipe.precompute.batch, end))
-            )
+        batch = self._recipe.precompute.batch
+        passes = [np.arange(start, min(start + batch, end)) for start in range(first, end, batch)]
+        with ThreadPoolExecutor(1) as ahead:  # decodes while the device computes
+            read = ahead.submit(self._reader.read_many, passes[0])
+            for following in [*passes[1:], None]:
+                pixels, bad = read.result()
+                if following is not None:
+                    read = ahead.submit(self._reader.read_many, following)
+                yield from self._members(pixels, bad)
 
-    def _batch(self, samples: Int[np.ndarray, "B"]) -> Iterator[bytes]:
-        pixels, bad = self._reader.read_many(samples)
+    def _members(
+        self, pixels: UInt8[np.ndarray, "B H W C"], bad: dict[int, BadEntry]
+    ) -> Iterator[bytes]:
         for entry in bad.values():
             self._count(entry)
         pixels[list(bad)] = 0
         arrays = self._arrays(pixels, "")
         if self._recipe.data.flip:
             arrays |= self._arrays(pixels[:, :, ::-1], MIRRORED)
-        for row in range(len(samples)):
+        for row in range(len(pixels)):
             yield b"" if row in bad else encode({name: a[row] for name, a in arrays.items()})
 
     def _arrays(self, pixels: UInt8[np.ndarray, "B H W C"], suffix: str) -> dict[str, np.ndarray]:
         """The features of these images, as they are stored."""
         image = normalised(torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device))
-        arrays = {}
-        for name, value in self._networks.features_of(image).items():
-            stored = value.cpu().numpy().astype(self._networks.features[name].dtype)
-            if not np.isfinite(stored).all():
-                raise DataError(
-                    f"{name} of an image is not finite as {stored.dtype}. Set precompute.{name}="
-                    "float32, into another data.features; if that is no help, look at the weights."
-                )
-            arrays[name + suffix] = stored
-        return arrays
+        made, features = self._networks.features_of(image), self._networks.features
+        return {
+            name + suffix: as_stored(name, value.cpu().numpy(), features[name].dtype)
+            for name, value in made.items()
+        }
 
     def _count(self, entry: BadEntry) -> None:
         self._bad += 1

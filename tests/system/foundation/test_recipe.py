@@ -113,6 +113,24 @@ def test_a_frozen_part_may_come_from_a_checkpoint() -> None:
     assert Recipe.model_validate(mapping(**changes)).autoencoder.weights == "runs/a/checkpoints/x"
 
 
+def test_what_is_frozen_may_be_computed_once() -> None:
+    given = {"data": {"features": "features"}, "autoencoder": {"weights": "runs/a"}}
+    frozen = Recipe.model_validate(mapping(**given, objective={"route": "frozen"}))
+    assert frozen.frozen_features == ("moments",)
+    both = on_route("frozen_encoder", aligned())
+    assert Recipe.model_validate(mapping(**given | both)).frozen_features == ("moments", "teacher")
+    trained = on_route("joint", aligned())
+    assert Recipe.model_validate(mapping(**given | trained)).frozen_features == ("teacher",)
+    with pytest.raises(ValidationError, match=r"data\.features 'features': .* nothing frozen"):
+        Recipe.model_validate(mapping(**given, objective={"route": "joint"}))
+    pixels = mapping(data=given["data"], flow={"patch": 4}, objective={"route": "frozen"})
+    with pytest.raises(ValidationError, match=r"autoencoder\.kind pixels has no encoder"):
+        Recipe.model_validate(pixels | {"autoencoder": {"kind": "pixels"}})
+    given["data"]["crop"] = "random_resized"
+    with pytest.raises(ValidationError, match="shows another part of an image each time"):
+        Recipe.model_validate(mapping(**given, objective={"route": "frozen"}))
+
+
 def test_a_flow_on_pixels_has_the_images_own_channels_and_no_autoencoder_to_train() -> None:
     pixels = mapping(flow={"patch": 4}, objective={"route": "frozen"})
     pixels["autoencoder"] = {"kind": "pixels"}

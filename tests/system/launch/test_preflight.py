@@ -9,6 +9,7 @@ from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
 from system.foundation import storage
+from system.foundation.config import record_from_mapping
 from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
@@ -19,6 +20,9 @@ from system.foundation.settings.objective import Teacher
 from system.launch import preflight
 from system.launch.driver import prepare
 from system.launch.preflight import Resources
+from system.train.precompute import Precompute
+from system.train.precompute import precompute
+from tests.system.alignment.teachers import write_teacher
 
 DIGITS = Path(__file__).parents[3] / "configs" / "simflow_digits.yaml"
 
@@ -98,6 +102,24 @@ def test_the_teacher_is_looked_at(recipe, tmp_path):
             preflight.check_inputs(aligned)
         absolute = preflight.places(aligned)["objective.alignment.teacher.weights"]
         assert absolute == str(tmp_path / name)
+
+
+def test_features_are_of_the_recipe(recipe, tmp_path):
+    preflight.check_features(recipe, preflight.check_data(recipe))
+    values = recipe.model_dump(mode="json")
+    teacher, _ = write_teacher(str(tmp_path / "teacher.safetensors"))
+    alignment = FeatureAlignment(teacher=teacher, places=((-1, 1),), head_width=16)
+    values["objective"]["alignment"] = alignment.model_dump(mode="json")
+    values["data"]["features"] = str(tmp_path / "features")
+    aligned = record_from_mapping(values, Precompute)
+    assert preflight.places(aligned)["data.features"] == values["data"]["features"]
+    manifest = preflight.check_data(aligned)
+    with pytest.raises(DataError, match="there is no feature set"):
+        preflight.check_features(aligned, manifest)
+    precompute(aligned)
+    preflight.check_features(aligned, manifest)
+    with pytest.raises(DataError, match="crop: none there, centre wanted"):
+        preflight.check_features(changed(aligned, "data", crop="centre"), manifest)
 
 
 def test_a_store_that_does_not_answer_is_bad_input(recipe, tmp_path, monkeypatch):

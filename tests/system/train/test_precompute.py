@@ -23,6 +23,7 @@ from system.train.frozen import CPU
 from system.train.frozen import build_frozen_autoencoder
 from system.train.frozen import build_teacher
 from system.train.precompute import Precompute
+from system.train.precompute import as_stored
 from system.train.precompute import precompute
 
 KINDS = {"moments", "moments.mirrored", "teacher", "teacher.mirrored"}
@@ -113,7 +114,7 @@ def test_parts_and_a_computing_cut_short_write_the_same_bytes(
     with pytest.raises(Killed):
         precompute(part("0/2"), kill)
     assert not (out / "manifest.parquet").exists()
-    with pytest.raises(DataError, match="no such manifest"):
+    with pytest.raises(DataError, match=r"one whose last shards are missing.*precompute_features"):
         open_features(str(out), "train")
     (out / frozen.manifest.shards[2].name).write_bytes(b"half a shard")  # as others' tools leave it
     told = precompute(part("1/2"))
@@ -174,6 +175,17 @@ def test_what_is_not_frozen_is_refused(frozen, tmp_path, sections, said) -> None
         frozen.computing(recipe, tmp_path / "features")
     with pytest.raises(RecipeError, match=said):
         frozen.with_features(recipe, tmp_path / "features")
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    values = np.array([[1.0, 70000.0]], np.float32)
+    assert np.array_equal(as_stored("teacher", values, "float32"), values)
+    with pytest.raises(
+        DataError, match=r"70000, .* not finite as float16. Set precompute\.teacher"
+    ):
+        as_stored("teacher", values, "float16")
+    with pytest.raises(DataError, match="look at the weights"):
+        as_stored("moments", values * np.float32(np.inf), "float32")
 
 
 def test_requests_that_make_no_sense(frozen, tmp_path) -> None:
