@@ -43,7 +43,7 @@ def test_the_same_shards_as_from_a_disk(place, bucket, storm, kind):
     for path in place.rglob("*"):
         if path.is_file():
             storage.copy_out(path, storage.join(url, str(path.relative_to(place))))
-    storm.weather = BAD_WEATHER
+    storm.weather, storm.next = BAD_WEATHER, ["throttle"]
     out = {"shard_samples": 5}
     there = pack(PackRecipe(source=sources(url)[kind], out=f"{url}/out", **out)).manifest
     assert storm.faults.total() > 0

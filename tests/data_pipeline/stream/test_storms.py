@@ -22,7 +22,7 @@ from system.foundation.world import World
 pytestmark = pytest.mark.slow
 
 # Not "short": only who knows the length of what it asked for can tell; a manifest's reader cannot.
-BAD_WEATHER = dict.fromkeys(("error", "throttle", "reset", "half", "slow"), 0.05)
+BAD_WEATHER = dict.fromkeys(("error", "throttle", "reset", "half", "slow"), 0.03)
 FETCHING = {"timeout_s": 10.0, "attempts": 12, "backoff_s": 0.02, "hedge_after_s": 0.3}
 GLOBAL_BATCH = 192
 PATIENCE_S = 120.0
@@ -67,7 +67,7 @@ def url(bucket):
 def packed(url, storm, digits_recipe):
     """The digits, packed into the bucket through the storm, and the training split of them."""
     storm.slow_s = 0.6
-    storm.weather = BAD_WEATHER
+    storm.weather, storm.next = BAD_WEATHER, ["error"]  # at least one, however few requests
     pack(digits_recipe(url))
     assert storm.faults.total() > 0
     return read_manifest(url).split("train")
@@ -82,7 +82,7 @@ def test_what_is_packed_and_read_through_the_storm_is_what_a_disk_holds(
     cache = {"folder": str(tmp_path), "max_bytes": 10**9}
     for settings in (data(), data(cache=cache), data(cache=cache)):
         storm.faults.clear()
-        storm.weather = BAD_WEATHER | {"short": 0.05}
+        storm.weather, storm.next = BAD_WEATHER | {"short": 0.05}, ["throttle", "half", "short"]
         reader = ShardReader(packed, settings)
         found = [reader.read_many(part) for part in np.array_split(samples, 12)]
         assert list(itertools.chain.from_iterable(found)) == expected
