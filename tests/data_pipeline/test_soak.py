@@ -21,7 +21,7 @@ def resident(pid="self"):
 
 
 def slope(samples, sizes):
-    """Bytes per 10,000 samples: the median of the slopes of all pairs, which a jump leaves alone."""
+    """Bytes per 10,000 samples: the median slope of all pairs, which a jump leaves alone."""
     pairs = [
         (sizes[j] - sizes[i]) / (samples[j] - samples[i])
         for i in range(len(samples))
