@@ -24,8 +24,12 @@ quickstart: $(RUNTIME) ## Train on handwritten digits end to end: pictures, numb
 	@$(BIN)/python jobs/quickstart.py $(ARGS)
 
 .PHONY: test
-test: $(DEVELOPER) ## Run every test that needs no GPU, with coverage of at least 90 %
-	$(BIN)/python -m pytest -m "not gpu" --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+test: $(DEVELOPER) ## Run the tests that need no GPU and are not slow, with coverage of at least 90 %
+	$(BIN)/python -m pytest -m "not gpu and not slow" --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: $(DEVELOPER) ## Run the slow tests: storms, soaks, whole recipes as submitted jobs
+	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(DEVELOPER) ## Check style, imports, types and layers
