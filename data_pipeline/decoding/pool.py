@@ -32,6 +32,7 @@ from data_pipeline.decoding.image_reader import NOWHERE
 from data_pipeline.decoding.image_reader import BadEntry
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.features.feature_set import FeatureSet
+from data_pipeline.images.resample import resampler
 from data_pipeline.shards.manifest import Manifest
 from system.foundation import errors
 from system.foundation.errors import DataError
@@ -103,6 +104,7 @@ class Pool:
         self._stall_timeout_s = data.stall_timeout_s
         self._deaths: Counter[int] = Counter()  # by position of the stream
         self._deaths_in_a_row = 0
+        resampler()  # built here, if nowhere yet, so that the processes do not all build it
         self._processes = [self._start(number) for number in range(ring.shape.processes)]
 
     def submit(self, tasks: Iterable[Task]) -> None:

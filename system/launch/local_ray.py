@@ -37,8 +37,8 @@ LOOPBACK = "127.0.0.1"
 MARK = "PRIVATE_RAY_MARK"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 OBJECT_STORE_BYTES = 256 * 2**20
-# The object store, and room for the batches that decoding processes hand over.
-SHARED_MEMORY_BYTES = 384 * 2**20
+# The object store, and room for what workers exchange. Batches lie in memory of their own.
+SHARED_MEMORY_BYTES = 288 * 2**20
 DISK_BYTES = 2 * 2**30
 # Linux allows 107 bytes for the path of a socket; Ray's own part takes up to 70 of them.
 LONGEST_TEMPORARY = 36
