@@ -1,4 +1,4 @@
-"""Compute once what the frozen networks of a recipe make of its images, for training to read.
+r"""Compute once what the frozen networks of a recipe make of its images, for training to read.
 
     python jobs/precompute_features.py configs/latent_tarflow_256.yaml \
         data.features=s3://bucket/features/sd_vae

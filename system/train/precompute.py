@@ -75,12 +75,6 @@ class Precompute(Recipe):
 
     precompute: Precomputing = Precomputing()
 
-    @model_validator(mode="after")
-    def _has_its_place(self) -> "Precompute":
-        if self.data.features is None:
-            raise ValueError("data.features must name the folder or url to write features into")
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Precomputed:
@@ -107,7 +101,8 @@ def precompute(recipe: Precompute, say: Callable[[str], None] = lambda _: None) 
     Raises BadInput where images, weights or what lies at `data.features` do not fit the recipe.
     """
     url, settings = recipe.data.features, recipe.precompute
-    assert url is not None, "the record has checked that"
+    if url is None:
+        raise RecipeError("data.features is null: it must name the folder or url to write into")
     manifest = read_manifest(recipe.data.shards)
     check_manifest(manifest, recipe.data)
     digests = {split: manifest.split(split).digest for split in settings.splits}

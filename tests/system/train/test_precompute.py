@@ -192,5 +192,5 @@ def test_requests_that_make_no_sense(frozen, tmp_path) -> None:
     recipe = frozen.recipe(tmp_path)
     with pytest.raises(RecipeError, match="numbered"):
         frozen.computing(recipe, tmp_path, part="4/4")
-    with pytest.raises(RecipeError, match=r"data\.features must name"):
-        record_from_mapping(recipe.model_dump(mode="json"), Precompute)
+    with pytest.raises(RecipeError, match=r"data\.features is null"):
+        precompute(record_from_mapping(recipe.model_dump(mode="json"), Precompute))
