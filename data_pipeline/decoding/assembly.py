@@ -70,11 +70,12 @@ class Assembler:
         self._manifest = manifest
         self._flips = data.flip
         self._seed = seed
-        self._reader = ImageReader(manifest, data, seed, on_stage)
         self._features = None
         if features is not None:
             self._features = FeatureReader(features, data, lambda text: on_stage(NOWHERE, text))
         self._on_stage = on_stage
+        self._stands_in: int | None = None  # the position whose sample is tried for a bad one
+        self._reader = ImageReader(manifest, data, seed, self._say)
 
     def fill(
         self,
@@ -163,10 +164,19 @@ class Assembler:
     ) -> int:
         """Decode the nearest good sample that follows a position into one row; its number."""
         for later in range(position + 1, position + 1 + self.order.samples_per_epoch):
-            sample = self.order.samples(later, later + 1)
-            if later not in poison and not self._read(sample, row, [position], turned):
+            if later in poison:
+                continue
+            sample, self._stands_in = self.order.samples(later, later + 1), later
+            found = self._read(sample, row, [position], turned)
+            self._stands_in = None
+            if not found:
                 return int(sample[0])  # a bad one on the way is reported by its own position
         raise DataError(
             f"{self._manifest.url}: not one of {self.order.samples_per_epoch} samples can be used. "
             "Pack this data again."
         )
+
+    def _say(self, position: int, text: str) -> None:
+        """Name the position of the sample at hand, though it is tried for another's place."""
+        instead = position != NOWHERE and self._stands_in is not None
+        self._on_stage(self._stands_in if instead else position, text)  # type: ignore[arg-type]

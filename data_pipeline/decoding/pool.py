@@ -30,9 +30,12 @@ from data_pipeline.decoding.decoding_process import receive
 from data_pipeline.decoding.decoding_process import send
 from data_pipeline.decoding.image_reader import NOWHERE
 from data_pipeline.decoding.image_reader import BadEntry
+from data_pipeline.decoding.ring import Line
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.images.resample import resampler
+from data_pipeline.order.order import Order
+from data_pipeline.order.selection import choose
 from data_pipeline.shards.manifest import Manifest
 from system.foundation import errors
 from system.foundation.errors import DataError
@@ -89,6 +92,7 @@ class Pool:
     ) -> None:
         self.restarts: Counter[str] = Counter()  # by cause
         self._manifest = manifest
+        self._data = data
         self._setup = Setup(
             manifest_file="",
             manifest_url=manifest.url,
@@ -101,7 +105,6 @@ class Pool:
             features=None if features is None else features.address(),
         )
         self.ring = ring
-        self._stall_timeout_s = data.stall_timeout_s
         self._deaths: Counter[int] = Counter()  # by position of the stream
         self._deaths_in_a_row = 0
         resampler()  # built here, if nowhere yet, so that the processes do not all build it
@@ -118,7 +121,7 @@ class Pool:
         Raises StalledError where none comes for `data.stall_timeout_s`, DataError where processes
         die again and again.
         """
-        deadline = time.monotonic() + self._stall_timeout_s
+        deadline = time.monotonic() + self._data.stall_timeout_s
         while True:
             done = self._answers(max(0.0, deadline - time.monotonic()))
             if done:
@@ -197,8 +200,9 @@ class Pool:
     def _replace_dead(self, dead: _Process) -> None:
         code = dead.end(END_TIMEOUT_S)
         line = self.ring.read_line(dead.number)
+        at = self._described(line)
         what = f"signal {-code}" if code < 0 else f"exit code {code}"
-        _log.warning("decoding process %d died (%s) while %s", dead.popen.pid, what, line.text)
+        _log.warning("decoding process %d died (%s) while %s", dead.popen.pid, what, at)
         self.restarts[f"died: {what}"] += 1
         self._deaths_in_a_row += 1
         if line.position != NOWHERE:
@@ -208,7 +212,7 @@ class Pool:
         if self._deaths_in_a_row > DEATHS_WITHOUT_PROGRESS + len(self._processes):
             raise DataError(
                 f"{self._setup.manifest_url}: decoding processes died {self._deaths_in_a_row} "
-                f"times in a row without a batch ({what}, while {line.text}). What they wrote "
+                f"times in a row without a batch ({what}, while {at}). What they wrote "
                 "stands above; too little memory is the usual cause: lower data.workers."
             )
         self._replace(dead)
@@ -224,16 +228,26 @@ class Pool:
         for task in old.tasks.values():
             self._give(new, task)
 
+    def _described(self, line: Line) -> str:
+        """What a process is at, with the sample where it is at one."""
+        if line.position == NOWHERE:
+            return line.text
+        choice = choose(self._manifest, self._data.selection, self._setup.seed)
+        counts = [shard.samples for shard in self._manifest.shards]
+        order = Order(counts, self._setup.seed, self._data.window_shards, choice)
+        sample = int(order.samples(line.position, line.position + 1)[0])
+        return f"{line.text} {self._manifest.key(sample)} ({self._manifest.place(sample)})"
+
     def _stall(self) -> str:
         now = time.monotonic()
         lines = [(process, self.ring.read_line(process.number)) for process in self._processes]
         at = "; ".join(
-            f"process {process.popen.pid} is {line.text} since {now - line.since:.0f} s, "
-            f"{len(process.tasks)} tasks before it"
+            f"process {process.popen.pid} is {self._described(line)} since "
+            f"{now - line.since:.0f} s, {len(process.tasks)} tasks before it"
             for process, line in lines
         )
         return (
-            f"{self._setup.manifest_url}: no batch for {self._stall_timeout_s:g} s "
+            f"{self._setup.manifest_url}: no batch for {self._data.stall_timeout_s:g} s "
             f"(data.stall_timeout_s). {at}. Look whether that storage answers, or allow more time."
         )
 

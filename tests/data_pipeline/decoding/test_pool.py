@@ -19,8 +19,11 @@ from data_pipeline.decoding.decoding_process import Task
 from data_pipeline.decoding.pool import Pool
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from data_pipeline.order.order import Order
+from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import MANIFEST_NAME
 from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.sources.source import ImageFolder
 from system.foundation.errors import DataError
 from system.foundation.errors import StalledError
 
@@ -168,6 +171,57 @@ def test_a_manifest_replaced_while_it_is_read_changes_nothing(
     assert collect(pool, 1)[0].keys == expected(digits, digits_data(), 8)[0].keys
 
 
+CRASHES = """
+import os, signal, simplejpeg
+
+whole = simplejpeg.decode_jpeg_header
+
+def crash(data):
+    if b"crash" in data:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return whole(data)
+
+simplejpeg.decode_jpeg_header = crash
+"""
+
+
+@pytest.fixture
+def crashing(tmp_path, photographs, jpeg, photo_recipe, monkeypatch):
+    """A manifest with one bad sample, at position 107, and with one that ends whatever decodes it,
+    at position 108."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHES)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for name in ("flower", "water", "wood"):
+        (tmp_path / name / "class").mkdir(parents=True)
+    image, crashes = photographs[0][:40, :40], set()
+    for out in ("flower", "water"):
+        for number in range(20):  # so that the tasks lie within one epoch
+            comment = b"crash" if number in crashes else b"plain"
+            path = tmp_path / "wood" / "class" / f"{number}.JPEG"
+            path.write_bytes(jpeg(image + np.uint8(number), comment=comment))
+        source = ImageFolder(url=str(tmp_path / "wood"))
+        manifest = pack(photo_recipe(tmp_path / out, source=source)).manifest
+        order = Order([shard.samples for shard in manifest.shards], 5, 2)
+        bad, fatal = order.samples(107, 109).tolist()
+        crashes = {int(manifest.key(fatal).split("/")[1])}
+    return tmp_path / out, manifest, bad
+
+
+@pytest.mark.chaos
+def test_a_sample_that_crashes_its_decoder_is_left_out(crashing, damage, photo_data, pool_of):
+    folder, manifest, bad = crashing
+    damage(folder, manifest, bad)
+    pool = pool_of(manifest, photo_data(classes=1))
+    pool.submit(tasks(2))
+    answers = collect(pool, 2)
+    (replaced,), (left_out,) = answers[0].bad, answers[8].bad
+    assert (replaced.position, replaced.reason) == (107, "bytes differ from those packed")
+    assert (left_out.position, left_out.reason) == (108, POISON)
+    assert left_out.key not in [key for answer in answers.values() for key in answer.keys]
+    assert pool.restarts == Counter({"died: signal 11": 2})
+
+
 def test_a_process_that_grows_too_large_is_replaced(photos, photo_data, pool_of):
     pool = pool_of(photos, photo_data(worker_memory_bytes=2**20))
     (before,) = pool.processes
@@ -189,6 +243,11 @@ def test_a_stage_that_stands_still_is_named(digits, digits_data, pool_of):
         pool.collect()
     for part in ("no batch for 0.3 s", f"process {pid}", "train-000003.tar bytes 0-9", "3 tasks"):
         assert part in str(caught.value)
+    order = Order([shard.samples for shard in digits.shards], 5, 4)
+    pool.ring.write_line(0, order.samples(0, digits.samples).tolist().index(0), "decoding")
+    with pytest.raises(StalledError) as caught:
+        pool.collect()
+    assert f"is decoding {digits.key(0)} ({digits.place(0)}) since" in str(caught.value)
 
 
 def test_processes_that_cannot_start_are_not_tried_for_ever(
