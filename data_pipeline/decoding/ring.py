@@ -6,6 +6,7 @@ whoever dies; it does not count against `/dev/shm`. Beside the slots each proces
 says what it is at, for whoever waits for it.
 """
 
+import math
 import mmap
 import os
 import time
@@ -18,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 from jaxtyping import UInt8
+
+from system.foundation.errors import ClusterError
 
 LINE_BYTES = 512
 _HEAD = 16  # the position being decoded and the time since when, before the text
@@ -42,7 +45,7 @@ class RingShape:
     @property
     def bytes(self) -> int:
         """Bytes of the whole ring."""
-        return self.features_at[-1] + int(np.prod(self.pixels))
+        return self.features_at[-1] + math.prod(self.pixels)
 
     @property
     def labels_at(self) -> int:
@@ -68,11 +71,15 @@ class Line(NamedTuple):
 
 
 class Ring:
-    """The slots and lines, mapped into this process. `descriptor` opens it in another one."""
+    """The slots and lines, mapped into this process. `descriptor` opens it in another one.
+
+    Raises ClusterError where the machine has not that much memory.
+    """
 
     def __init__(self, shape: RingShape, descriptor: int | None = None) -> None:
         self.shape = shape
         if descriptor is None:
+            _check_room(shape)
             descriptor = os.memfd_create("batches")
             os.ftruncate(descriptor, shape.bytes)
         self.descriptor = descriptor
@@ -106,3 +113,13 @@ class Ring:
     def close(self) -> None:
         """Close the descriptor, once; the memory goes with the last array that looks at it."""
         self._closing()
+
+
+def _check_room(shape: RingShape) -> None:
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if shape.bytes > present:
+        raise ClusterError(
+            f"{shape.slots} batches of {shape.rows} images in shared memory take "
+            f"{shape.bytes / 2**30:,.1f} GiB, and this machine has {present / 2**30:,.1f}. Lower "
+            "data.prefetch, data.workers or cluster.micro_batch."
+        )

@@ -9,6 +9,7 @@ import pytest
 from data_pipeline.decoding.ring import LINE_BYTES
 from data_pipeline.decoding.ring import Ring
 from data_pipeline.decoding.ring import RingShape
+from system.foundation.errors import ClusterError
 
 SHAPE = RingShape(slots=3, rows=2, size=4, channels=3, processes=2)
 
@@ -63,3 +64,9 @@ def test_a_closed_ring_leaves_its_arrays_readable():
     assert (ring.pixels == 5).all()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(ring.descriptor)
+
+
+@pytest.mark.parametrize("slots", [10**7, 10**12, 10**17])
+def test_a_ring_beyond_the_machines_memory_is_refused(slots):
+    with pytest.raises(ClusterError, match=r"\d GiB, and this machine has .* Lower data.prefetch"):
+        Ring(RingShape(slots=slots, rows=256, size=256, channels=3, processes=2))
