@@ -9,8 +9,8 @@ from data_pipeline.decoding.host_batches import HostBatch
 from data_pipeline.decoding.image_reader import BadEntry
 from data_pipeline.decoding.image_reader import too_many_bad
 from data_pipeline.shards.manifest import Manifest
+from system.foundation.errors import DataError
 from system.foundation.settings.data import Data
-from system.foundation.world import World
 
 _log = logging.getLogger(__name__)
 
@@ -18,16 +18,17 @@ OnBadSample = Callable[[BadEntry], None]
 
 
 class Account:
-    """Counts what a rank met; speaks up for each bad sample, and stops past the bound."""
+    """Counts what a rank met; speaks up for each bad sample, and stops past the bound.
 
-    def __init__(
-        self, manifest: Manifest, data: Data, world: World, on_bad_sample: OnBadSample | None
-    ) -> None:
+    The bound holds for a rank by itself here; for all of them together by `check`.
+    """
+
+    def __init__(self, manifest: Manifest, data: Data, on_bad_sample: OnBadSample | None) -> None:
         self.images = 0
         self.bad: Counter[str] = Counter()  # by reason
         self.counted: Counter[str] = Counter()  # decoder's refusals, requests, restarts, by name
         self._digests: Counter[int] = Counter()
-        self._share = manifest.samples / world.size  # of an epoch, so that few early ones may pass
+        self._manifest = manifest
         self._data = data
         self._on_bad_sample = on_bad_sample or _log_bad_sample
 
@@ -43,6 +44,24 @@ class Account:
         self._digests.clear()
         return digests
 
+    def check(self, bad: int, images: int) -> None:
+        """Raise DataError where all ranks together met more than `data.max_bad_fraction`.
+
+        One rank of many reads few images, of which a single bad one would be a large share.
+        """
+        if self._is_too_many(bad, images):
+            raise DataError(
+                f"{self._manifest.url}: {bad} of {images} samples that all workers read cannot be "
+                f"used (of this one: {dict(self.bad)}), more than data.max_bad_fraction "
+                f"{self._data.max_bad_fraction} allows. The ledger's bad_sample events name them, "
+                "with url and byte range. Copy the shards again from where they were packed, pack "
+                "again, or raise data.max_bad_fraction."
+            )
+
+    def _is_too_many(self, bad: int, images: int) -> bool:
+        # An epoch's worth counts from the start, so that a few early ones may pass.
+        return bad > self._data.max_bad_fraction * max(images, self._manifest.samples)
+
     def _add(self, part: Assembled) -> None:
         self.images += len(part.keys)
         self.counted.update(part.counted)
@@ -50,7 +69,7 @@ class Account:
         for entry in part.bad:
             self.bad[entry.reason] += 1
             self._on_bad_sample(entry)
-            if self.bad.total() > self._data.max_bad_fraction * max(self.images, self._share):
+            if self._is_too_many(self.bad.total(), self.images):
                 raise too_many_bad(entry, self.bad.total(), self.images, self._data)
 
 

@@ -98,7 +98,7 @@ def open_stream(
     return Stream(
         open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch, features=features),
         _cursors(Cursor(images_seen, seed, manifest.digest), global_batch, share // micro_batch),
-        Account(manifest, data, world, on_bad_sample),
+        Account(manifest, data, on_bad_sample),
         samples_per_epoch=manifest.samples if choice is None else choice.samples_per_epoch,
         device=world.device,
     )

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -44,23 +45,23 @@ def train(
     what is stored does not fit the recipe.
     """
     run, progress = state.recipe.run, restore(state, store, ledger, scratch)
-    stream = open_training_stream(state, ledger)
-    consumption, window = Consumption(state, stream, ledger), Window(state.world)
-    is_asked = False
-    while progress.images_seen < run.total_images and not is_asked:
-        before = progress.images_seen
-        outcome = update(state, stream)
-        window.add(outcome)
-        note_skip(state, outcome, ledger)
-        is_asked = leave()
-        is_last = progress.images_seen >= run.total_images or is_asked
-        if is_last or is_due(run.report_every_images, before, progress.images_seen):
-            consumption.write()
-            report(state, window, stream, reporter)
-        if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
-            consumption.write()
-            with window.standing_still():
-                save(state, reporter, scratch)
+    with closing(open_training_stream(state, ledger)) as stream:
+        consumption, window = Consumption(state, stream, ledger), Window(state.world)
+        is_asked = False
+        while progress.images_seen < run.total_images and not is_asked:
+            before = progress.images_seen
+            outcome = update(state, stream)
+            window.add(outcome)
+            note_skip(state, outcome, ledger)
+            is_asked = leave()
+            is_last = progress.images_seen >= run.total_images or is_asked
+            if is_last or is_due(run.report_every_images, before, progress.images_seen):
+                consumption.write()
+                report(state, window, stream, reporter)
+            if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
+                consumption.write()
+                with window.standing_still():
+                    save(state, reporter, scratch)
 
 
 def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: Path) -> Progress:
@@ -124,14 +125,18 @@ def note_skip(state: TrainState, outcome: Outcome, ledger: Ledger) -> None:
 def report(state: TrainState, window: Window, stream: Stream, reporter: Reporter) -> None:
     """Tell what the updates since the last report came to, and check it.
 
-    Raises NumericsError where the likelihood is better than can be.
+    Raises NumericsError where the likelihood is better than can be, DataError where more samples
+    were bad than may be.
     """
     images = window.images_counted
     values = window.read()
-    bad = torch.tensor(stream.account.bad.total(), device=state.world.device)
-    values["train/bad_samples"] = float(state.world.sum(bad))
+    account = stream.account
+    met = torch.tensor([account.bad.total(), account.images], device=state.world.device)
+    bad, read = state.world.sum(met).tolist()
+    values["train/bad_samples"] = float(bad)
     if state.world.is_first:
         reporter.report(StepReport(state.progress.images_seen, values))
+    account.check(bad, read)
     guards.check_likelihood(state.recipe, values, images)
 
 
