@@ -32,6 +32,7 @@ from data_pipeline.shards.manifest import check_manifest
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.placement import normalised
 from system.foundation.errors import DataError
+from system.foundation.errors import RecipeError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
