@@ -119,6 +119,8 @@ def read_text(url: str) -> str:
 
 def read_range(url: str, start: int, length: int) -> bytes:
     """`length` bytes from `start` on. Raises StorageError if the file ends before."""
+    if length == 0:
+        return b""  # HTTP has no empty range: object stores answer it with the whole file
     with _named(url, "read"):
         filesystem, path = open_filesystem(url)
         data = bytes(filesystem.cat_file(path, start=start, end=start + length))
@@ -136,7 +138,10 @@ def write_bytes(url: str, data: bytes) -> None:
             _write_local(local_path(url), lambda temporary: temporary.write_bytes(data))
             return
         filesystem, path = open_filesystem(url)
-        filesystem.pipe_file(path, data)
+        try:
+            filesystem.pipe_file(path, data)
+        except FileNotFoundError as error:  # folders are made, buckets are not
+            raise BadInput(f"cannot write {url}: its bucket does not exist ({error})") from error
 
 
 def write_parts(url: str, parts: Sequence[bytes]) -> None:

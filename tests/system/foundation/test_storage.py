@@ -125,6 +125,24 @@ def test_a_range_past_the_end_is_refused(root: str) -> None:
         storage.read_range(url, 3, 3)
 
 
+def test_an_empty_range_is_empty_wherever_it_starts(root: str) -> None:
+    url = storage.join(root, "archive")
+    storage.write_bytes(url, b"12345")
+    for start in (0, 2, 5):
+        assert storage.read_range(url, start, 0) == b""
+
+
+@pytest.mark.slow
+def test_a_bucket_that_does_not_exist_is_bad_input(
+    object_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with pytest.raises(BadInput, match="cannot write s3://nobody-s/x: its bucket does not exist"):
+        storage.write_bytes("s3://nobody-s/x", b"1")
+
+
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
