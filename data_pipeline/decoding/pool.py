@@ -7,6 +7,7 @@ again. A sample over which a process dies twice is left out as a bad one.
 import logging
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import time
 from collections import Counter
 from collections import deque
 from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -171,12 +174,13 @@ class Pool:
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [str(theirs.fileno()), str(self.ring.descriptor), str(os.getpid())]
-            popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", decoding_process.__name__, *arguments],
-                pass_fds=(theirs.fileno(), self.ring.descriptor),
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
-            )
+            with _without_interrupts():
+                popen = subprocess.Popen(
+                    [sys.executable, "-P", "-m", decoding_process.__name__, *arguments],
+                    pass_fds=(theirs.fileno(), self.ring.descriptor),
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
+                )
         self.ring.write_line(number, NOWHERE, "starting")
         process = _Process(number, popen, Connection(ours.detach()))
         with suppress(ConnectionError):  # it died already, which shows when it is waited for
@@ -260,6 +264,18 @@ def _opened(reply: dict[str, Any]) -> Assembled | Exception:
     keys, digests, bad, counted = reply["done"]
     pairs = [(epoch, digest) for epoch, digest in digests]
     return Assembled(keys, pairs, [BadEntry(*entry) for entry in bad], counted)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What starts here is deaf to Ctrl-C, which comes to all: while it imports, it would complain
+    at length.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _path() -> list[str]:

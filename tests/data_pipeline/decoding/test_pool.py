@@ -307,6 +307,21 @@ def test_decoding_processes_die_with_their_parent(digits_url):
         time.sleep(0.1)
 
 
+@pytest.mark.chaos
+def test_an_interrupt_of_all_processes_is_the_parents_alone(digits_url):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHANS.replace("next(batches)", ""), digits_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    parent.stdout.readline()
+    os.killpg(parent.pid, signal.SIGINT)  # as Ctrl-C does, while decoding processes start
+    _, said = parent.communicate(timeout=60)
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
+
+
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
