@@ -69,7 +69,9 @@ def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
     lines += [f"  {note}" for note in notes]
     lines += _listed("exceptions", proof.exceptions, shown)
     lines += _listed("violations", proof.violations, shown)
-    if proof.holds:
+    if proof.holds and not proof.epochs:
+        lines.append("nothing to prove: no interval was consumed to its end")
+    elif proof.holds:
         but = " but for the exceptions" if proof.exceptions else ""
         lines.append(f"proven: every key was trained on exactly once per epoch{but}")
     elif proof.violations:

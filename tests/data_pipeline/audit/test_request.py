@@ -46,3 +46,11 @@ def test_other_shards_than_the_runs_prove_nothing(tmp_path, digits, photos, digi
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="no ledger here"):
         audit(Audit(run=str(tmp_path)))
+
+
+def test_a_run_that_was_trained_on_nothing_proves_nothing(tmp_path, digits, digits_data):
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[1], told=0)
+    proof, text = audit(Audit(run=str(tmp_path)))
+    assert "nothing to prove" in text
+    assert "proven" not in text
+    assert proof.holds, "nothing is wrong either"
