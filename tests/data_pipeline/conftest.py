@@ -5,6 +5,7 @@ And a bucket behind bad weather: an S3 server on loopback, and a proxy that inje
 
 import io
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -200,3 +201,14 @@ def bucket(storm):
         s3fs.S3FileSystem().mkdir("bucket")
     storm.requests.clear()
     return "s3://bucket"
+
+
+@pytest.fixture
+def as_nobody():
+    """The rights of a user who owns nothing, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

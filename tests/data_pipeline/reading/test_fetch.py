@@ -1,4 +1,3 @@
-import os
 import random
 
 import pytest
@@ -76,9 +75,15 @@ def test_a_local_file_that_is_none(tmp_path):
         fetcher().ranges([(str(tmp_path), 0, 10)])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_local_file_that_may_not_be_read(tmp_path):
+@pytest.fixture
+def locked(tmp_path):
+    """A file that nobody but root may read."""
     (tmp_path / "a").touch(mode=0)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("locked", "as_nobody")
+def test_a_local_file_that_may_not_be_read(tmp_path):
     with pytest.raises(DataError, match="bytes 0-10 may not be read"):
         fetcher().ranges([(f"{tmp_path}/a", 0, 10)])
 

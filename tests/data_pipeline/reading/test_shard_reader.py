@@ -20,17 +20,6 @@ def slow_way(manifest, sample):
     return storage.read_bytes(storage.join(manifest.url, shard.name))[start : start + length]
 
 
-def damage(folder, manifest, sample):
-    """Change one byte in the middle of a sample's image, and nothing else."""
-    shard, row = manifest.locate(sample)
-    with (folder / shard.name).open("r+b") as file:
-        place = int(shard.offsets[row]) + int(shard.lengths[row]) // 2
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 0x5A]))
-
-
 @pytest.fixture(params=["whole", "ranged"])
 def way(request, monkeypatch):
     """Both ways of reading a shard."""
@@ -74,7 +63,7 @@ def test_ranges_that_lie_close_together_are_one_request(elsewhere, digits_data, 
 
 
 @pytest.mark.usefixtures("way")
-def test_a_damaged_sample_is_bad_and_its_neighbours_are_not(digits_copy, digits_data):
+def test_a_damaged_sample_is_bad_and_its_neighbours_are_not(digits_copy, digits_data, damage):
     manifest = read_manifest(str(digits_copy)).split("train")
     damage(digits_copy, manifest, 7)
     reader = ShardReader(manifest, digits_data())
