@@ -35,6 +35,7 @@ from data_pipeline.pack.unfinished import Unfinished
 from data_pipeline.pack.unfinished import options_of
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import write_manifest
+from data_pipeline.shards.shard import split_counts
 from data_pipeline.sources.entry import Entry
 from data_pipeline.sources.entry import Source
 from data_pipeline.sources.source import open_source
@@ -58,8 +59,7 @@ class Packed:
             done = f"already packed, {self.restored} missing or damaged shards restored"
         else:
             done = "already packed, nothing to do"
-        manifest = self.manifest
-        return f"{manifest.url}: {done}; {manifest.samples} images in {len(manifest.shards)} shards"
+        return f"{self.manifest.url}: {done}; {split_counts(self.manifest.shards)}"
 
 
 def pack(

@@ -70,8 +70,9 @@ class PackReport:
 
     def summary(self) -> str:
         """One line for people."""
+        unusual = len({each["key"] for each in self.unusual})  # some for two reasons
         return (
-            f"{self.packed} images packed, {len(self.left_out)} left out, {len(self.unusual)} "
+            f"{self.packed} images packed, {len(self.left_out)} left out, {unusual} "
             f"unusual, {len(self.ignored_files)} other files ignored"
         )
 

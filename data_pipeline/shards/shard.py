@@ -1,5 +1,6 @@
 """One tar of samples: what it weighs, and the rows that say where in it each image lies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Literal
@@ -60,6 +61,15 @@ class Shard:
     def digests(self) -> UInt64[np.ndarray, "samples"]:
         """xxh3-64 of each image's bytes."""
         return self.index.digests
+
+
+def split_counts(shards: Sequence[Shard]) -> str:
+    """How many samples each split has, for people."""
+    return ", ".join(
+        f"{sum(shard.samples for shard in chosen)} in {len(chosen)} shards {words}"
+        for split, words in (("train", "to train on"), ("held_out", "held out"))
+        for chosen in [[shard for shard in shards if shard.split == split]]
+    )
 
 
 def make_shard(name: str, split: Split, size: int, digest: str, index: ShardIndex) -> Shard:

@@ -25,6 +25,7 @@ from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.shards.shard import Shard
 from data_pipeline.shards.shard import Split
 from data_pipeline.shards.shard import make_shard
+from data_pipeline.shards.shard import split_counts
 from data_pipeline.tars.index import Indexed
 from data_pipeline.tars.index import index_shard
 from data_pipeline.tars.labelling import Labelling
@@ -86,15 +87,10 @@ class IndexedSet:
     def summary(self) -> str:
         """What was found, for people."""
         manifest = self.manifest
-        splits = [
-            f"{sum(shard.samples for shard in shards)} in {len(shards)} shards {words}"
-            for words, split in (("to train on", "train"), ("held out", "held_out"))
-            for shards in [[shard for shard in manifest.shards if shard.split == split]]
-        ]
         size = manifest.image_size
         lines = [
             f"{manifest.url}: {manifest.samples} images of {manifest.classes} classes, "
-            f"{', '.join(splits)}",
+            f"{split_counts(manifest.shards)}",
             "images of several sizes" if size is None else f"images of {size}x{size}",
         ]
         if self.passed_over:

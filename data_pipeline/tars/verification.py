@@ -84,8 +84,8 @@ class Verified:
         samples = len({f.key for f in self.findings if f.key is not None})
         lines.append(
             f"{manifest.url}: {len(self.findings)} findings in {shards} shards, {samples} samples "
-            f"named, of {read}. Copy those shards again from where they were packed, or pack again "
-            "(the same command and options restore the same shards)."
+            f"named, of {read}. Copy those shards again from where they were packed, or "
+            "remove them and pack again (the same command and options make what is missing)."
         )
         return "\n".join(lines)
 

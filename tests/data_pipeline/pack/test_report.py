@@ -11,6 +11,7 @@ def test_it_is_written_whole(tmp_path):
     report.leave_out("a", "zero bytes")
     report.leave_out("c", "duplicate key", "cat/c.png")
     report.note("b", "mode CMYK")
+    report.note("b", "mode P")
     report.packed = 8
     report.write(str(tmp_path))
     assert json.loads((tmp_path / "pack_report.json").read_text()) == {
@@ -19,13 +20,13 @@ def test_it_is_written_whole(tmp_path):
         "max_bad_fraction": 0.3,
         "counts": {
             "left_out": {"duplicate key": 1, "zero bytes": 1},
-            "unusual": {"mode CMYK": 1},
+            "unusual": {"mode CMYK": 1, "mode P": 1},
         },
         "left_out": [
             {"key": "a", "reason": "zero bytes"},
             {"key": "c", "reason": "duplicate key", "place": "cat/c.png"},
         ],
-        "unusual": [{"key": "b", "note": "mode CMYK"}],
+        "unusual": [{"key": "b", "note": "mode CMYK"}, {"key": "b", "note": "mode P"}],
         "ignored_files": ["notes.txt"],
     }
     assert report.summary() == "8 images packed, 2 left out, 1 unusual, 1 other files ignored"

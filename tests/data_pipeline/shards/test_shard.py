@@ -4,6 +4,7 @@ import pytest
 
 from data_pipeline.shards.columns import RowGroup
 from data_pipeline.shards.shard import make_shard
+from data_pipeline.shards.shard import split_counts
 from system.foundation.errors import DataError
 from tests.data_pipeline.manifests import make_index
 
@@ -29,3 +30,8 @@ def test_a_shard_on_disk_reads_its_rows_when_asked(digits):
     assert shard.index.digest == shard.index_digest
     with pytest.raises(DataError, match="changed or damaged"):
         _ = replace(shard, index_digest="0" * 32).labels
+
+
+def test_the_samples_of_both_splits_are_told():
+    shards = [make_shard(f"{n}.tar", "train", 1024, "d" * 32, make_index(n, n)) for n in (2, 3)]
+    assert split_counts(shards) == "5 in 2 shards to train on, 0 in 0 shards held out"
