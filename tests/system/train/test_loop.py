@@ -1,6 +1,8 @@
 import math
 import shutil
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -17,7 +19,9 @@ from system.train.assemble import assemble
 from system.train.loop import is_evaluated
 from system.train.loop import open_training_stream
 from system.train.loop import restore
+from system.train.loop import train
 from tests.system.train.trials import STAGES
+from tests.system.train.trials import Collector
 from tests.system.train.trials import Ended
 from tests.system.train.trials import run_loop
 
@@ -150,6 +154,28 @@ def test_numbers_that_explode_stop_the_run_and_are_in_the_ledger(recipe) -> None
     ]
     assert len(skipped) == 3
     assert CheckpointStore(f"{made.run.root}/tiny/checkpoints").latest() is None
+
+
+@pytest.mark.chaos
+def test_decoding_processes_end_with_the_training(recipe) -> None:
+    before = psutil.Process().children()
+    seen = []
+
+    def leave() -> bool:
+        seen.extend(child for child in psutil.Process().children() if child not in before)
+        raise RuntimeError("as any error in the loop")
+
+    made = recipe(data={"workers": 1})
+    state = assemble(made, World(), read_manifest(made.data.shards))
+    store = CheckpointStore(f"{made.run.root}/tiny/checkpoints")
+    folder = Path(made.run.root)
+    with (
+        Ledger(str(folder / "tiny"), "worker-0", run="tiny") as ledger,
+        pytest.raises(RuntimeError, match="any error") as caught,
+    ):
+        train(state, store, Collector(state, store), ledger, scratch=folder, leave=leave)
+    assert len(seen) == 1
+    assert not seen[0].is_running(), f"it lives, though {caught.value} ended the training"
 
 
 def test_bad_samples_go_into_the_ledger(recipe, digits, tmp_path) -> None:
