@@ -49,12 +49,12 @@ class Fetcher:
         found: list[bytes] = [b""] * len(wanted)
         far: list[int] = []
         near: dict[str, list[int]] = {}
-        for index, (url, _, _) in enumerate(wanted):
+        for index, (url, _, length) in enumerate(wanted):
             if url in near:
                 near[url].append(index)
             elif storage.is_local(url):
                 near[url] = [index]
-            else:
+            elif length > 0:  # HTTP has no empty range: stores answer it with the whole file
                 far.append(index)
         for url, indices in near.items():
             spans = [wanted[index][1:] for index in indices]

@@ -48,6 +48,13 @@ def test_ranges_come_in_the_order_asked(folder):
     assert reader.ranges(wanted[:1]) == expected[:1]
 
 
+def test_storage_is_not_asked_for_nothing():
+    # S3 answers an empty range with the whole file: a shard's zero-byte image would stop a run.
+    reader = fetcher()
+    assert reader.ranges([("memory://fetch/not-even-there", 5, 0)]) == [b""]
+    assert reader.counters["requests"] == 0
+
+
 def test_a_whole_file(folder, monkeypatch):
     monkeypatch.setattr("data_pipeline.reading.fetch.MERGED_BYTES", 100_000)
     reader = fetcher(concurrency=3)
