@@ -82,6 +82,7 @@ def test_more_tasks_than_a_connection_holds_are_done(digits, digits_data):
 
 
 def test_a_stream_of_batches_leaves_nothing_open(digits, digits_data):
+    gc.collect()  # what tests before this one have left
     me = psutil.Process()
     open_before, children = me.num_fds(), me.children()
     for is_closed in (True, False):

@@ -44,7 +44,7 @@ def members(images: Manifest, shard: int) -> list[bytes]:
     return [encode(arrays(s)) for s in range(*images.first[shard : shard + 2].tolist())]
 
 
-def write_set(images: Manifest, folder: Path, empty: int | None = None) -> str:
+def write_set(images: Manifest, folder: Path | str, empty: int | None = None) -> str:
     """Write a set for a split of images, one sample's member empty; its url."""
     unfinished = Unfinished(str(folder), images, record(images))
     unfinished.start()

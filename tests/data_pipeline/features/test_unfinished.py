@@ -7,6 +7,7 @@ from data_pipeline.features.unfinished import FOLDER
 from data_pipeline.features.unfinished import STATEMENT_NAME
 from data_pipeline.features.unfinished import Unfinished
 from data_pipeline.shards.manifest import read_manifest
+from system.foundation import storage
 from system.foundation.errors import DataError
 from tests.data_pipeline.features.sets import members
 from tests.data_pipeline.features.sets import record
@@ -27,6 +28,19 @@ def test_a_set_has_the_names_keys_and_labels_of_the_images(digits, tmp_path):
     assert [each.keys for each in found.shards] == [each.keys for each in digits.shards]
     assert found.labels.tolist() == digits.labels.tolist()
     assert not (tmp_path / "set" / FOLDER).exists()
+
+
+def test_a_set_in_a_store_of_objects_has_the_same_bytes(digits, tmp_path):
+    url = write_set(digits, "memory://feature-sets/digits")
+    there = Path(write_set(digits, tmp_path / "set"))
+    names = sorted(path.name for path in there.iterdir())
+    try:
+        assert storage.list_names(url) == names
+        for name in names:
+            assert storage.read_bytes(f"{url}/{name}") == (there / name).read_bytes()
+        assert read_manifest(url).digest == read_manifest(str(there)).digest
+    finally:
+        storage.remove(url)
 
 
 def test_what_others_did_is_done_and_joined_by_the_last(digits, tmp_path):
