@@ -69,12 +69,18 @@ def read_settings(arguments: Sequence[str]) -> Section:
         try:
             value = parse_value(match["value"], COMMAND_LINE)
         except YamlProblem as problem:
-            problems += [f"{each} (in {argument})" for each in problem.problems]
+            hint = _quoted(match["value"])
+            problems += [f"{each} (in {argument}){hint}" for each in problem.problems]
             continue
         settings = put(settings, match["key"].split("."), value)
     if problems:
         raise YamlProblem(problems)
     return settings
+
+
+def _quoted(value: str) -> str:
+    """What to write in place of a pattern such as *.tar, which YAML takes for an alias."""
+    return f"; to mean the text, quote it twice: '\"{value}\"'" if value.startswith("*") else ""
 
 
 def put(tree: Section, path: Sequence[str], value: Tree) -> Section:

@@ -75,12 +75,14 @@ def test_settings_of_the_command_line_are_one_layer() -> None:
 
 def test_what_is_no_setting_is_named_with_what_to_write() -> None:
     with pytest.raises(YamlProblem) as caught:
-        read_settings(["--run.seed=3", "seed", "a=[1", "ok=1"])
+        read_settings(["--run.seed=3", "seed", "a=[1", "ok=1", "b=*.tar"])
     assert caught.value.problems == [
         "command line: --run.seed=3: not understood; settings have no dashes, write run.seed=3",
         "command line: seed: not understood; expected an overlay such as configs/smoke.yaml, "
         "or a setting such as run.seed=1",
         "command line: not valid YAML: expected ',' or ']', but got '<stream end>' (in a=[1)",
+        "command line: not valid YAML: expected alphabetic or numeric character, but found '.' "
+        "(in b=*.tar); to mean the text, quote it twice: '\"*.tar\"'",
     ]
 
 
