@@ -1,5 +1,8 @@
 """What `jobs/audit_run.py` is asked, and what it answers."""
 
+from itertools import groupby
+from textwrap import shorten
+
 from pydantic import Field
 
 from data_pipeline.audit.lineage import Origin
@@ -15,6 +18,7 @@ from system.foundation.settings.record import Record
 from system.telemetry.ledger import FOLDER
 from system.telemetry.ledger import read_ledger
 
+_WIDEST = 300  # characters of one of them there
 _SHOWN = 20  # exceptions on the terminal; a report has all
 
 
@@ -85,23 +89,33 @@ def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
 
 
 def _epoch_lines(epochs: list[Epoch]) -> list[str]:
-    whole = [each for each in epochs if each.positions == each.origin.samples_per_epoch]
     lines = []
-    if whole:
-        first, last = whole[0].number, whole[-1].number
-        named = f"epoch {first}" if first == last else f"epochs {first} to {last}"
-        lines.append(f"  {named}: whole, {whole[0].origin.samples_per_epoch:,} positions each")
-    for epoch in epochs:
-        if epoch.positions != epoch.origin.samples_per_epoch:
-            length = epoch.origin.samples_per_epoch
-            lines.append(f"  epoch {epoch.number}: {epoch.positions:,} of {length:,} positions")
+    for (is_whole, length), alike in groupby(
+        epochs,
+        lambda epoch: (
+            epoch.positions == epoch.origin.samples_per_epoch,
+            epoch.origin.samples_per_epoch,
+        ),
+    ):
+        run = list(alike)
+        if is_whole:
+            first, last = run[0].number, run[-1].number
+            named = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+            lines.append(f"  {named}: whole, {length:,} positions each")
+            continue
+        lines += [
+            f"  epoch {each.number}: {each.positions:,} of {length:,} positions" for each in run
+        ]
     return lines
 
 
 def _listed(what: str, entries: list[str], shown: int | None) -> list[str]:
     if not entries:
         return [f"  {what}: none"]
-    lines = [f"  {what}: {len(entries):,}", *(f"    {entry}" for entry in entries[:shown])]
-    if shown is not None and len(entries) > shown:
+    lines = [f"  {what}: {len(entries):,}"]
+    if shown is None:
+        return lines + [f"    {entry}" for entry in entries]
+    lines += [f"    {shorten(entry, _WIDEST, placeholder=' …')}" for entry in entries[:shown]]
+    if len(entries) > shown:
         lines.append(f"    … and {len(entries) - shown:,} more: give report=FILE")
     return lines

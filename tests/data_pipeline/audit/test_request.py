@@ -54,3 +54,13 @@ def test_a_run_that_was_trained_on_nothing_proves_nothing(tmp_path, digits, digi
     assert "nothing to prove" in text
     assert "proven" not in text
     assert proof.holds, "nothing is wrong either"
+
+
+def test_epochs_of_two_orders_are_told_apart(tmp_path, digits, digits_data):
+    few = digits_data(selection={"per_class": 10})
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[15])
+    write_attempt(tmp_path, digits, few, attempt=2, start=15 * BATCH, intervals=[5])
+    proof, text = audit(Audit(run=str(tmp_path)))
+    assert not proof.holds
+    assert f"  epoch 0: whole, {digits.samples:,} positions each\n  epoch 1: " in text
+    assert "  epochs 18 to 23: whole, 100 positions each" in text
