@@ -94,6 +94,12 @@ def _check_classes(manifest: Manifest, classes: tuple[int, ...]) -> None:
             f"{manifest.url}: data.selection.classes names {wrong[:5]}, expected labels of 0 to "
             f"{manifest.classes - 1}."
         )
+    absent = sorted(set(classes) - set(np.unique(manifest.labels).tolist()))
+    if absent:
+        raise DataError(
+            f"{manifest.url}: data.selection.classes names {absent[:5]}, of which there is no "
+            "sample in this split. Leave them out."
+        )
 
 
 def _first_by_key(

@@ -4,6 +4,7 @@ On a GPU the ring is pinned and copies run on a stream of their own, one micro-b
 model where that one is decoded already.
 """
 
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from data_pipeline.decoding.host_batches import HostBatch
 from data_pipeline.decoding.host_batches import HostBatches
 from data_pipeline.decoding.host_batches import Pooled
+from data_pipeline.decoding.ring import Ring
 from system.foundation.errors import ClusterError
 
 
@@ -54,7 +56,7 @@ class OnGpu(Iterator[Placed]):
         self._copied = torch.cuda.Event()
         self._ahead: Placed | None = None
         if isinstance(batches, Pooled):
-            _pin(np.frombuffer(batches.ring.memory, np.uint8))
+            _pin(batches.ring)
 
     def __next__(self) -> Placed:
         placed = self._ahead or self._copy()
@@ -93,10 +95,13 @@ def normalised(image: Tensor) -> Float[Tensor, "B C H W"]:
     return first.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
 
 
-def _pin(memory: np.ndarray) -> None:
-    """Lock host memory in place, so that copies from it need no copy before."""
-    code = torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
-    if int(code) != 0:
+def _pin(ring: Ring) -> None:
+    """Lock a ring's memory in place, so that copies from it need no copy before."""
+    memory, runtime = np.frombuffer(ring.memory, np.uint8), torch.cuda.cudart()
+    code = runtime.cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
+    if int(code) == 0:
+        weakref.finalize(ring, runtime.cudaHostUnregister, memory.ctypes.data)
+    else:
         raise ClusterError(
             f"CUDA could not pin {memory.nbytes / 2**20:,.0f} MiB of host memory for batches "
             f"(error {int(code)}). Allow more locked memory (ulimit -l), or lower data.workers or "

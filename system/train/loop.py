@@ -74,10 +74,13 @@ def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: 
         raise found
     if found is not None:
         fetched = scratch / "restored"
-        state.restore(store.fetch(found, fetched))
+        changes = state.restore(store.fetch(found, fetched))
         shutil.rmtree(fetched, ignore_errors=True)
+        seen = state.progress.images_seen
         if state.world.is_first:
-            ledger.write("resumed", images_seen=state.progress.images_seen, checkpoint=found.url)
+            ledger.write("resumed", images_seen=seen, checkpoint=found.url)
+        if state.world.is_first and changes:
+            ledger.write("manifest_changed", images_seen=seen, changes=changes)
     return state.progress
 
 

@@ -120,8 +120,8 @@ class TrainState:
             safetensors.torch.save_file(averaged, folder / AVERAGED)
             (folder / STATE).write_text(json.dumps(self._statement(), indent=1))
 
-    def restore(self, folder: Path) -> None:
-        """Take up what `save` wrote.
+    def restore(self, folder: Path) -> list[str]:
+        """Take up what `save` wrote; what of the data has changed, where the recipe lets that be.
 
         Raises CheckpointError where it belongs to another model, other data or another world size.
         """
@@ -137,6 +137,7 @@ class TrainState:
         if self.critic is not None:
             self.critic.restore(folder / "critic")
         self.progress = Progress(**{name: saved[name] for name in asdict(self.progress)})
+        return changed_data(saved, self.manifest)
 
     def close(self) -> None:
         """Let go of the engines."""

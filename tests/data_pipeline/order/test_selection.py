@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -97,3 +98,11 @@ def test_a_selection_that_leaves_nothing_is_refused(digits):
         choose(empty, Selection(classes=(3, 10)), 0)
     with pytest.raises(DataError, match="leaves none of"):
         choose(empty, Selection(classes=()), 0)
+
+
+def test_a_class_without_samples_is_told(photos):
+    named = photos.labels.tolist()
+    assert set(named) == {0, 1, 2}
+    wider = replace(photos, class_names=(*photos.class_names, "moon"))
+    with pytest.raises(DataError, match=r"names \[3\], of which there is no sample"):
+        choose(wider, Selection(classes=(1, 3)), 0)
