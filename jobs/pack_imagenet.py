@@ -8,7 +8,9 @@ r"""Pack labelled images into WebDataset shards with a manifest: once, before an
     # folders of class folders, and a table of images as on Hugging Face
     python jobs/pack_imagenet.py source.url=/data/imagenet/train \
         source.held_out_url=/data/imagenet/val out=s3://bucket/imagenet
-    python jobs/pack_imagenet.py configs/pack_parquet.yaml source.url=/data/parquet out=/data/shards
+    python jobs/pack_imagenet.py configs/pack_parquet.yaml source.url=/data/parquet \
+        'source.files=train-*.parquet' 'source.held_out_files=validation-*.parquet' \
+        out=/data/shards     # without these two, every file there is trained on
 
     # squares of 256 pixels (ADM's centre crop), without loss, or as JPEG with `store.format=jpeg`
     python jobs/pack_imagenet.py source.url=/data/imagenet/train out=s3://bucket/imagenet_256 \
@@ -29,8 +31,9 @@ packs in this process without Ray.
 
 Ctrl-C, a crash, a preempted machine: the same command goes on with the shards that are not yet
 finished. The same input and options give the same bytes on any number of workers, however often it
-was stopped. A second run over a finished pack makes only shards that it has lost (see
-jobs/verify_shards.py for damage that sizes do not tell); over other data it changes nothing.
+was stopped. A second run over a finished pack makes only shards that it has lost (where
+jobs/verify_shards.py finds damage that sizes do not tell, remove those shards first); over other
+data it changes nothing.
 
 Expect of ImageNet (1,281,167 + 50,000 images, 147 GB), with the bytes kept: 1,282 + 50 shards of
 about 110 MB, `manifest.parquet` (40 MB), and `pack_report.json` with all that was left out (with
