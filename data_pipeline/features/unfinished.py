@@ -22,6 +22,7 @@ from data_pipeline.shards.manifest import shard_sizes
 from data_pipeline.shards.manifest import write_manifest
 from data_pipeline.shards.shard import Shard
 from data_pipeline.shards.shard import make_shard
+from data_pipeline.sources.patience import patiently
 from system.foundation import storage
 from system.foundation.errors import DataError
 
@@ -66,9 +67,11 @@ class Unfinished:
         for key, label, data in zip(shard.keys, shard.labels.tolist(), members, strict=True):
             tar.add(key, EXTENSION, data, label)
         digest = tar.finish()
-        storage.write_parts(storage.join(self._planned.url, shard.name), tar.parts)
+        place = storage.join(self._planned.url, shard.name)
+        patiently(place, lambda: storage.write_parts(place, tar.parts))
         made = make_shard(shard.name, shard.split, tar.size, digest, tar.index())
-        write_manifest(replace(self._planned, url=self._note(shard.name), shards=(made,)))
+        note = replace(self._planned, url=self._note(shard.name), shards=(made,))
+        patiently(place, lambda: write_manifest(note))
         return made
 
     def finish(self) -> int:
@@ -82,7 +85,7 @@ class Unfinished:
         joined = replace(
             self._planned, shards=tuple(found[shard.name] for shard in self._planned.shards)
         )
-        write_manifest(joined)
+        patiently(joined.url, lambda: write_manifest(joined))
         storage.remove(storage.join(self._planned.url, FOLDER))
         return 0
 

@@ -1,8 +1,12 @@
 import json
+import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data_pipeline.features.feature_set import FeatureReader
+from data_pipeline.features.feature_set import open_features
 from data_pipeline.features.unfinished import FOLDER
 from data_pipeline.features.unfinished import STATEMENT_NAME
 from data_pipeline.features.unfinished import Unfinished
@@ -41,6 +45,20 @@ def test_a_set_in_a_store_of_objects_has_the_same_bytes(digits, tmp_path):
         assert read_manifest(url).digest == read_manifest(str(there)).digest
     finally:
         storage.remove(url)
+
+
+@pytest.mark.slow
+def test_a_set_is_written_to_a_bucket_and_read_in_bad_weather(digits, digits_data, bucket, storm):
+    storm.weather, storm.next = {"error": 0.05, "reset": 0.05}, ["error"]
+    url = write_set(digits, f"{bucket}/{uuid.uuid4().hex}")
+    storm.weather, storm.next = {"error": 0.05, "half": 0.05}, ["half"]
+    features = open_features(url, "train")
+    samples = np.arange(0, digits.samples, 7)
+    rows = features.empty(len(samples))
+    reader = FeatureReader(features, digits_data(fetching={"backoff_s": 0.01}))
+    assert reader.fill(samples, rows, np.zeros(len(samples), bool)) == {}
+    assert rows["moments"][:, 0, 0, 0].tolist() == samples.tolist()
+    assert {"error", "half"} <= storm.faults.keys()
 
 
 def test_what_others_did_is_done_and_joined_by_the_last(digits, tmp_path):
