@@ -39,6 +39,11 @@ class Epoch:
     positions: int = 0
     is_shown: bool = False  # by digests that the keys delivered are the keys due
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its positions were consumed."""
+        return self.positions == self.origin.samples_per_epoch
+
 
 @dataclass(slots=True)
 class Proof:

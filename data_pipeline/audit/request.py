@@ -64,10 +64,11 @@ def audit(request: Audit) -> tuple[Proof, str]:
 
 def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
     lineage = proof.lineage
-    lines = [f"{run}: {lineage.stop:,} positions in {lineage.attempts} attempts"]
+    attempts = f"{lineage.attempts} attempt{'s' * (lineage.attempts != 1)}"
+    lines = [f"{run}: {lineage.stop:,} positions in {attempts}"]
     lines += [
         f"  attempt {attempt}: positions {start:,} to {stop:,} were undone by a restart"
-        for attempt, start, stop in lineage.undone
+        for attempt, start, stop in _merged(lineage.undone)
     ]
     lines += _epoch_lines(proof.epochs)
     lines += [f"  {note}" for note in notes]
@@ -76,8 +77,7 @@ def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
     if proof.holds and not proof.epochs:
         lines.append("nothing to prove: no interval was consumed to its end")
     elif proof.holds:
-        but = " but for the exceptions" if proof.exceptions else ""
-        lines.append(f"proven: every key was trained on exactly once per epoch{but}")
+        lines.append(f"proven: {_claim(proof)}")
     elif proof.violations:
         lines.append("NOT proven: see the violations")
     else:
@@ -88,12 +88,30 @@ def _text(run: str, proof: Proof, notes: list[str], shown: int | None) -> str:
     return "\n".join(lines)
 
 
+def _claim(proof: Proof) -> str:
+    whole = [epoch for epoch in proof.epochs if epoch.is_whole]
+    claims = ["every key was trained on exactly once per whole epoch"] if whole else []
+    if len(whole) < len(proof.epochs):
+        claims.append("no key twice in one that is not whole")
+    return ", ".join(claims) + (", but for the exceptions" if proof.exceptions else "")
+
+
+def _merged(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Spans of one attempt that touch as one, in order."""
+    merged: list[tuple[int, int, int]] = []
+    for attempt, start, stop in sorted(spans):
+        if merged and merged[-1][0] == attempt and merged[-1][2] == start:
+            start = merged.pop()[1]
+        merged.append((attempt, start, stop))
+    return merged
+
+
 def _epoch_lines(epochs: list[Epoch]) -> list[str]:
     lines = []
     for (is_whole, length), alike in groupby(
         epochs,
         lambda epoch: (
-            epoch.positions == epoch.origin.samples_per_epoch,
+            epoch.is_whole,
             epoch.origin.samples_per_epoch,
         ),
     ):

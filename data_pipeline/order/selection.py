@@ -77,7 +77,8 @@ def choose(manifest: Manifest, selection: Selection, seed: int) -> Choice | None
     if not len(samples):
         raise DataError(
             f"{manifest.url}: data.selection leaves none of {manifest.samples} samples "
-            f"(classes={selection.classes}, per_class={selection.per_class}). Correct it."
+            f"(classes={selection.classes}, per_class={selection.per_class}). Name classes "
+            "that it has, or none to have them all."
         )
     if selection.balance == "none":
         return Subset(samples)

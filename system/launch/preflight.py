@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from data_pipeline.order.selection import choose
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
 from data_pipeline.shards.manifest import read_manifest
@@ -133,13 +134,16 @@ def check_places(recipe: Recipe, folder: Path) -> None:
 
 
 def check_data(recipe: Recipe) -> Manifest:
-    """The manifest of the recipe's shards. Raises DataError: absent, damaged, or other data."""
+    """The manifest of the recipe's shards.
+
+    Raises DataError where it is absent or damaged, of other data, or nothing of it is selected.
+    """
     try:
         manifest = read_manifest(absolute(recipe.data.shards))
     except StorageError as error:
         raise DataError(f"data.shards {recipe.data.shards}: {error}") from error
     check_manifest(manifest, recipe.data)
-    manifest.split("train")
+    choose(manifest.split("train"), recipe.data.selection, recipe.run.seed)
     return manifest
 
 

@@ -99,6 +99,9 @@ def event_line(event: Event) -> str | None:
             return _attempt_line(event)
         case "resumed":
             return f"resumes {at} from {event.get('checkpoint', '')}"
+        case "manifest_changed":
+            changes = "; ".join(event.get("changes", []))
+            return f"goes on {at} with other shards, which no audit can prove whole: {changes}"
         case "checkpoint":
             return f"checkpoint {at}"
         case "checkpoint_passed_over":

@@ -24,7 +24,7 @@ def test_the_answer_says_what_was_consumed_and_what_was_undone(tmp_path, digits_
         f"epoch 0: whole, {manifest.samples:,} positions",
         f"epoch 1: {1800 - manifest.samples} of {manifest.samples:,} positions",
         "exceptions: none",
-        "proven: every key was trained on exactly once per epoch",
+        "proven: every key was trained on exactly once per whole epoch, no key twice in one that",
     ):
         assert part in text
     assert report.read_text() == text

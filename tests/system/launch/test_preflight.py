@@ -262,6 +262,11 @@ def test_a_checkpoint_of_another_shape(recipe, run_with_checkpoint, section, val
     assert sorted(Path(run_with_checkpoint).rglob("*")) == before
 
 
+def test_a_selection_that_leaves_nothing_is_told_before_anything_starts(recipe):
+    with pytest.raises(DataError, match=r"classes names \[10\]"):
+        preflight.check_data(changed(recipe, "data", selection={"classes": [10]}))
+
+
 def test_a_checkpoint_of_other_images(recipe, run_with_checkpoint):
     manifest = preflight.check_data(recipe).split("held_out")
     other = manifest.__class__(
