@@ -14,6 +14,7 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
+from system.foundation.settings.data import Selection
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.foundation.settings.objective import Teacher
@@ -264,7 +265,7 @@ def test_a_checkpoint_of_another_shape(recipe, run_with_checkpoint, section, val
 
 def test_a_selection_that_leaves_nothing_is_told_before_anything_starts(recipe):
     with pytest.raises(DataError, match=r"classes names \[10\]"):
-        preflight.check_data(changed(recipe, "data", selection={"classes": [10]}))
+        preflight.check_data(changed(recipe, "data", selection=Selection(classes=(10,))))
 
 
 def test_a_checkpoint_of_other_images(recipe, run_with_checkpoint):
