@@ -10,7 +10,7 @@ r"""Pack labelled images into WebDataset shards with a manifest: once, before an
         source.held_out_url=/data/imagenet/val out=s3://bucket/imagenet
     python jobs/pack_imagenet.py configs/pack_parquet.yaml source.url=/data/parquet \
         'source.files=train-*.parquet' 'source.held_out_files=validation-*.parquet' \
-        out=/data/shards     # without these two, every file there is trained on
+        out=/data/shards     # without these two, train*, val* and test* are refused
 
     # squares of 256 pixels (ADM's centre crop), without loss, or as JPEG with `store.format=jpeg`
     python jobs/pack_imagenet.py source.url=/data/imagenet/train out=s3://bucket/imagenet_256 \

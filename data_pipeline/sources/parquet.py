@@ -36,6 +36,8 @@ from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
 from system.foundation.settings.record import Record
 
+_SPLITS = ("train", "val", "test")  # how names of files begin
+
 
 class Parquet(Record):
     """A Parquet file, or a folder of them, with a column of images and one of labels."""
@@ -151,7 +153,25 @@ def _names(recipe: Parquet) -> list[str]:
             f"{recipe.url}: no file named {' or '.join(patterns)} among {len(found)} files there; "
             "expected a Parquet file or a folder of them."
         )
+    _check_splits(recipe, names)
     return names
+
+
+def _check_splits(recipe: Parquet, names: list[str]) -> None:
+    """Raise DataError where files are named after several splits, and nothing says which is which.
+
+    All would be trained on.
+    """
+    first = {split: name for name in reversed(names) for split in _SPLITS if name.startswith(split)}
+    if recipe.held_out_files is not None or len(first) < 2:
+        return
+    held_out = next((split for split in _SPLITS[1:] if split in first), "")
+    raise DataError(
+        f"{recipe.url}: its files are of several splits ({', '.join(sorted(first.values()))}), and "
+        "source.held_out_files is not given: all would be trained on. Give both, such as "
+        f"'source.files=train*.parquet' 'source.held_out_files={held_out}*.parquet'; what "
+        "neither of them names is left out."
+    )
 
 
 def _open(recipe: Parquet, name: str) -> pq.ParquetFile:

@@ -73,6 +73,26 @@ def test_splits_by_names_of_files(tmp_path):
     splits = [entry.split for entry in open_parquet(recipe).entries]
     assert splits == ["train"] * 10 + ["held_out"] * 3
     with pytest.raises(DataError, match=r"test-0\.parquet row 0: label -1, expected 0 to 2"):
+        open_parquet(recipe.model_copy(update={"files": "*.parquet"}))
+
+
+def test_files_of_several_splits_are_not_trained_on_unasked(tmp_path):
+    write_table(tmp_path / "train-0.parquet", IMAGES)
+    write_table(tmp_path / "train-1.parquet", IMAGES)
+    write_table(tmp_path / "extra.parquet", IMAGES)
+    assert len(open_parquet(Parquet(url=str(tmp_path))).entries) == 30
+    write_table(tmp_path / "validation-0.parquet", IMAGES[:3])
+    with pytest.raises(DataError) as caught:
+        open_parquet(Parquet(url=str(tmp_path)))
+    for part in (
+        "(train-0.parquet, validation-0.parquet)",
+        "'source.files=train*.parquet' 'source.held_out_files=val*.parquet'",
+    ):
+        assert part in str(caught.value)
+    assert len(open_parquet(Parquet(url=str(tmp_path), files="train-*")).entries) == 20
+    write_table(tmp_path / "test-0.parquet", IMAGES[:3])
+    (tmp_path / "validation-0.parquet").unlink()
+    with pytest.raises(DataError, match=r"test-0\.parquet, train-0.*source\.held_out_files=test"):
         open_parquet(Parquet(url=str(tmp_path)))
 
 
