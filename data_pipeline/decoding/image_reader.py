@@ -161,6 +161,14 @@ def too_many_bad(example: BadEntry, bad: int, images: int, data: Data) -> DataEr
     return DataError(
         f"{example.place}: {example.key} cannot be used ({example.reason}), and with it {bad} of "
         f"{images} samples read, more than data.max_bad_fraction {data.max_bad_fraction} allows. "
-        "Copy the shards again from where they were packed, pack again, or raise "
+        f"{mending(data)}"
+    )
+
+
+def mending(data: Data) -> str:
+    """What to do about too many bad samples: packing again passes over shards of the right size."""
+    return (
+        "Copy the shards again from where they were packed, or remove the damaged shards (`python "
+        f"jobs/verify_shards.py {data.shards}` names them) and pack again, or raise "
         "data.max_bad_fraction."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from data_pipeline.decoding.assembly import Assembled
 from data_pipeline.decoding.host_batches import HostBatch
 from data_pipeline.decoding.image_reader import BadEntry
+from data_pipeline.decoding.image_reader import mending
 from data_pipeline.decoding.image_reader import too_many_bad
 from data_pipeline.shards.manifest import Manifest
 from system.foundation.errors import DataError
@@ -54,8 +55,7 @@ class Account:
                 f"{self._manifest.url}: {bad} of {images} samples that all workers read cannot be "
                 f"used (of this one: {dict(self.bad)}), more than data.max_bad_fraction "
                 f"{self._data.max_bad_fraction} allows. The ledger's bad_sample events name them, "
-                "with url and byte range. Copy the shards again from where they were packed, pack "
-                "again, or raise data.max_bad_fraction."
+                f"with url and byte range. {mending(self._data)}"
             )
 
     def _is_too_many(self, bad: int, images: int) -> bool:

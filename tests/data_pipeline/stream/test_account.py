@@ -37,8 +37,12 @@ def test_the_bound_is_over_an_epoch_at_first(digits, digits_data):
     account = Account(digits, digits_data(max_bad_fraction=2.5 / digits.samples), None)
     for _ in range(2):
         account.add(batch(Assembled(["a"], [(0, 0)], [BAD], {})))
-    with pytest.raises(DataError, match=r"url bytes 0-9: k cannot be used .* 3 of 3 samples"):
+    with pytest.raises(
+        DataError, match=r"url bytes 0-9: k cannot be used .* 3 of 3 samples"
+    ) as caught:
         account.add(batch(Assembled(["a"], [(0, 0)], [BAD], {})))
+    named = f"`python jobs/verify_shards.py {digits_data().shards}` names them"
+    assert f"remove the damaged shards ({named}) and pack again" in str(caught.value)
 
 
 def test_the_bound_holds_for_all_ranks_together(digits, digits_data):
