@@ -22,6 +22,7 @@ from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.settings.data import Fetching
+from system.foundation.wording import counted
 
 LONGEST_PAUSE_S = 10.0
 COPY_AGAIN = "Copy it again from where it was packed, or pack again with the same options."
@@ -100,8 +101,9 @@ class Remote:
                     if _is_refusal(problem):
                         raise lost(span, problem) from None
                     cause = _describe(problem)
+        tried = counted(settings.attempts, "attempt")
         raise StorageError(
-            f"cannot read {span}: {settings.attempts} attempts failed, the last with {cause}. See "
+            f"cannot read {span}: {tried} failed, the last with {cause}. See "
             "that the storage answers and is not throttling, lower data.fetching.concurrency, or "
             f"raise data.fetching.timeout_s ({settings.timeout_s}) or data.fetching.attempts."
         )

@@ -13,6 +13,7 @@ from jaxtyping import UInt64
 from data_pipeline.shards.columns import RowGroup
 from data_pipeline.shards.columns import ShardIndex
 from data_pipeline.shards.columns import digest_of
+from system.foundation.wording import counted
 
 Split = Literal["train", "held_out"]
 
@@ -66,7 +67,7 @@ class Shard:
 def split_counts(shards: Sequence[Shard]) -> str:
     """How many samples each split has, for people."""
     return ", ".join(
-        f"{sum(shard.samples for shard in chosen)} in {len(chosen)} shards {words}"
+        f"{sum(shard.samples for shard in chosen)} in {counted(len(chosen), 'shard')} {words}"
         for split, words in (("train", "to train on"), ("held_out", "held out"))
         for chosen in [[shard for shard in shards if shard.split == split]]
     )

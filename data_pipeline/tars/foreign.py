@@ -39,6 +39,7 @@ from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
+from system.foundation.wording import counted
 
 
 class Indexing(Record):
@@ -89,13 +90,14 @@ class IndexedSet:
         manifest = self.manifest
         size = manifest.image_size
         lines = [
-            f"{manifest.url}: {manifest.samples} images of {manifest.classes} classes, "
+            f"{manifest.url}: {counted(manifest.samples, 'image')} of {manifest.classes} classes, "
             f"{split_counts(manifest.shards)}",
             "images of several sizes" if size is None else f"images of {size}x{size}",
         ]
         if self.passed_over:
             shown = ", ".join(self.passed_over[:3])
-            lines.append(f"{len(self.passed_over)} members are in no sample, such as {shown}")
+            members = counted(len(self.passed_over), "member")
+            lines.append(f"in no sample: {members}, such as {shown}")
         return "\n".join(lines)
 
 
@@ -128,7 +130,7 @@ def build_manifest(recipe: Indexing) -> IndexedSet:
             sizes,
             lambda opened: _index(opened, labelling),
             threads=recipe.threads,
-            title=f"indexing {len(sizes)} shards",
+            title=f"indexing {counted(len(sizes), 'shard')}",
         )
     )
     shards = tuple(

@@ -36,6 +36,7 @@ from system.foundation.errors import RecipeError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
+from system.foundation.wording import counted
 from system.train.alone import device_of
 from system.train.frozen import FrozenNetworks
 from system.train.frozen import build_frozen_networks
@@ -90,9 +91,10 @@ class Precomputed:
     def summary(self) -> str:
         """In words."""
         rate = self.images / self.seconds if self.seconds else 0.0
-        text = f"{self.url}: {self.images} images in {self.shards} shards, {rate:.0f} images/s; "
+        text = f"{self.url}: {counted(self.images, 'image')} in "
+        text += f"{counted(self.shards, 'shard')}, {rate:.0f} images/s; "
         if self.missing:
-            return text + f"{self.missing} shards of other parts are missing yet"
+            return text + f"yet missing of other parts: {counted(self.missing, 'shard')}"
         return text + "all is there: train with data.features set to it"
 
 

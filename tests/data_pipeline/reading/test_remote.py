@@ -162,7 +162,7 @@ def test_one_failure_ends_the_others(url, storm):
     storm.weather = {"error": 1.0}
     reader, _ = remote(attempts=1)
     started = time.monotonic()
-    with pytest.raises(StorageError, match="1 attempts failed"):
+    with pytest.raises(StorageError, match="1 attempt failed"):
         reader.read(spans_of(url))
     assert time.monotonic() - started < 30
 

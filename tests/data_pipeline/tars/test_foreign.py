@@ -94,7 +94,7 @@ def test_other_names_folders_and_threads(foreign_url, threads):
     ]
     assert found.manifest.url == foreign_url
     assert found.summary() == (
-        f"{foreign_url}: 7 images of 3 classes, 4 in 1 shards to train on, 3 in 1 shards held out\n"
+        f"{foreign_url}: 7 images of 3 classes, 4 in 1 shard to train on, 3 in 1 shard held out\n"
         "images of several sizes"
     )
 
@@ -138,7 +138,7 @@ def test_labels_of_a_field_by_name(foreign_url, tmp_path):
 def test_members_that_are_in_no_sample_are_told(tmp_path, tar_of):
     (tmp_path / "0.tar").write_bytes(tar_of(("README", b"x"), *PAIR))
     found = build_manifest(Indexing(url=str(tmp_path), classes=2))
-    assert found.summary().endswith("1 members are in no sample, such as README")
+    assert found.summary().endswith("in no sample: 1 member, such as README")
 
 
 @pytest.mark.parametrize(
