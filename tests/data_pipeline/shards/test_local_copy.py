@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import stat
+import time
 
 import pytest
 
@@ -107,6 +108,49 @@ def test_a_file_that_changes_while_it_is_copied(remote, monkeypatch, folder):
     with pytest.raises(DataError, match="changed while it was copied"):
         local_copy.fetch(url)
     assert not list(folder.rglob("*.parquet"))
+
+
+def _age(path, days):
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+
+
+def _old_copy(manifest, samples):
+    """A copy of another manifest that no process holds: the one that made it has ended."""
+    write_manifest(make_manifest(samples, 20, manifest.url))
+    url = storage.join(manifest.url, MANIFEST_NAME)
+    made = multiprocessing.get_context("fork").Process(target=local_copy.fetch, args=(url,))
+    before = {*local_copy._folder().iterdir()}
+    made.start()
+    made.join(60)
+    (path,) = {*local_copy._folder().iterdir()} - before
+    return path, url
+
+
+def test_a_new_copy_removes_those_that_nobody_has_used_for_a_week(remote):
+    manifest, _ = remote
+    old, _ = _old_copy(manifest, 80)
+    recent, _ = _old_copy(manifest, 100)
+    read, url = _old_copy(manifest, 120)
+    held = local_copy.fetch(url)
+    assert held == read
+    _age(old, 8)
+    _age(recent, 6)
+    _age(held, 8)
+    write_manifest(make_manifest(140, 20, manifest.url))
+    new = local_copy.fetch(url)
+    assert {*new.parent.iterdir()} == {recent, held, new}
+
+
+def test_a_use_counts_though_the_disk_notes_none(remote):
+    manifest, _ = remote
+    old, url = _old_copy(manifest, 80)
+    _age(old, 8)
+    asking = multiprocessing.get_context("fork").Process(target=local_copy.fetch, args=(url,))
+    asking.start()
+    asking.join(60)
+    write_manifest(make_manifest(100, 20, manifest.url))
+    assert {*local_copy.fetch(url).parent.iterdir()} >= {old}
 
 
 def _open(root, url, made, barrier):
