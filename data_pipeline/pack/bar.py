@@ -27,13 +27,13 @@ class PackBar:
         self._console = Console(stderr=True)
         self._total = total
         self._done = done
-        self._bytes = 0
+        self._made = self._bytes = 0
         self._started = self._last_line = time.monotonic()
         self._progress = Progress(
             TextColumn("packing {task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("images {task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self._console,
         )
@@ -42,9 +42,12 @@ class PackBar:
     def advance(self, images: int, size: int) -> None:
         """`images` more, of `size` bytes read."""
         self._done += images
+        self._made += images
         self._bytes += size
         now = time.monotonic()
-        rate = f"{self._bytes / 1e6 / max(now - self._started, 1e-3):.0f} MB/s"
+        took = max(now - self._started, 1e-3)
+        speeds = (self._made / took, self._bytes / 1e6 / took)
+        rate = "{} images/s, {} MB/s".format(*map(_short, speeds))
         self._progress.update(self._task, completed=self._done, rate=rate)
         if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
@@ -75,3 +78,8 @@ class PackBar:
             self._console.print(
                 f"{self._done} of {self._total} images are packed; the same command goes on there"
             )
+
+
+def _short(speed: float) -> str:
+    """Decimals where it is slow: what moves at all is not 0."""
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.2g}"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from system.foundation.wording import counted
 from system.launch.command import ROOT
 from system.launch.local_ray import local_ray
 
@@ -30,9 +31,11 @@ def any_ray(cpus: int | None = None) -> Iterator[None]:
     assert "ray" not in sys.modules, "a private Ray has to be there before `ray` is imported"
     known = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     path = {"PYTHONPATH": os.pathsep.join([str(ROOT), *known])}  # workers import this tree
+    cpus = cpus or len(os.sched_getaffinity(0))
+    print(f"starting Ray for {counted(cpus, 'worker')}", file=sys.stderr, flush=True)  # for seconds
     with (
         _environment(path),
-        local_ray(cpus=cpus or len(os.sched_getaffinity(0))) as private,
+        local_ray(cpus=cpus) as private,
         _environment(private.environment | {"RAY_ADDRESS": private.address}),
         _joined(),
     ):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from data_pipeline.pack import bar as module
@@ -9,8 +11,15 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch, capsys):
     with PackBar("out", total=100, done=40) as bar:
         bar.advance(10, 5_000_000)
     said = capsys.readouterr().err
-    assert said.startswith("50/100 images, ")
-    assert said.endswith("MB/s\n")
+    assert re.fullmatch(r"50/100 images, [\d.e+]+ images/s, [\d.e+]+ MB/s\n", said)
+
+
+def test_what_is_slow_is_not_nothing(monkeypatch, capsys):
+    clock = iter([0.0, 40.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with PackBar("out", total=100, done=40) as bar:
+        bar.advance(10, 1_250_000)
+    assert capsys.readouterr().err == "50/100 images, 0.25 images/s, 0.031 MB/s\n"
 
 
 def test_one_that_is_short_gets_none(capsys):
