@@ -21,12 +21,17 @@ REMOTE_BLOCK = 4096  # headers of photographs lie further apart: more would move
 _EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONGEST_EXTENSION = 2**20  # bytes of a long name or of extended headers: beyond is no tar
 
+DOWNLOAD_AGAIN = (
+    "Download or copy this archive again, and compare its checksum with the published one."
+)
+
 
 class Stretches(Protocol):
     """A file that gives any stretch of its bytes."""
 
     url: str
     size: int
+    mending: str  # what to do where it is damaged
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly these bytes. Raises DataError where the file ends before."""
@@ -34,6 +39,8 @@ class Stretches(Protocol):
 
 class LocalStretches:
     """A file of this machine; safe among threads."""
+
+    mending = DOWNLOAD_AGAIN
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -55,6 +62,8 @@ class LocalStretches:
 class RemoteStretches:
     """A file of an object store: one request for each stretch."""
 
+    mending = DOWNLOAD_AGAIN
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.size = patiently(url, lambda: storage.size(url))
@@ -72,6 +81,7 @@ class Buffered:
     def __init__(self, file: Stretches, block: int = REMOTE_BLOCK) -> None:
         self.url = file.url
         self.size = file.size
+        self.mending = file.mending
         self._file = file
         self._block = block
         self._start = 0
@@ -166,8 +176,7 @@ def _text(data: bytes) -> str:
 
 def _damaged(file: Stretches, position: int, why: str) -> DataError:
     return DataError(
-        f"{file.url}: damaged tar at byte {position} of {file.size} ({why}). Download or copy this "
-        "archive again, and compare its checksum with the published one."
+        f"{file.url}: damaged tar at byte {position} of {file.size} ({why}). {file.mending}"
     )
 
 

@@ -33,6 +33,8 @@ R = TypeVar("R")
 class TarStream:
     """The bytes of a file of `size` bytes, for reads that only go forward; for one thread."""
 
+    mending = "Copy or write this shard again."
+
     def __init__(self, url: str, size: int, parts: Iterable[bytes]) -> None:
         self.url = url
         self.size = size
@@ -49,7 +51,7 @@ class TarStream:
             if part is None:
                 raise DataError(
                     f"{self.url}: ends at byte {self._start + len(self._held)}, expected {length} "
-                    f"bytes from {start}. Copy or write this shard again."
+                    f"bytes from {start}. {self.mending}"
                 )
             self._hash.update(part)
             self._forget(start)

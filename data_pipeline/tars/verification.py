@@ -31,8 +31,11 @@ from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
+from system.foundation.wording import counted
 
 SHOWN = 20  # findings of one shard; the report has them all
+
+_UNKNOWN = "is not in the manifest"
 
 
 class Verification(Record):
@@ -52,6 +55,11 @@ class Finding:
     key: str | None = None
     start: int | None = None  # bytes start … stop-1 of the shard
     stop: int | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is a whole tar that the manifest does not name."""
+        return self.key is None and self.reason == _UNKNOWN
 
     def line(self, url: str) -> str:
         """Url, bytes, key and reason."""
@@ -77,17 +85,31 @@ class Verified:
             if len(each) > SHOWN:
                 lines.append(f"  ... and {len(each) - SHOWN} more; report=FILE writes them all")
         manifest = self.manifest
-        read = f"{len(manifest.shards)} shards, {manifest.samples} samples, {manifest.bytes} bytes"
+        held = counted(len(manifest.shards), "shard"), counted(manifest.samples, "sample")
+        read = f"{', '.join(held)}, {manifest.bytes} bytes"
         if not self.findings:
             return f"{manifest.url}: all is as the manifest says: {read}"
-        shards = len({finding.shard for finding in self.findings})
-        samples = len({f.key for f in self.findings if f.key is not None})
+        shards = counted(len({finding.shard for finding in self.findings}), "shard")
+        samples = counted(len({f.key for f in self.findings if f.key is not None}), "sample")
         lines.append(
-            f"{manifest.url}: {len(self.findings)} findings in {shards} shards, {samples} samples "
-            f"named, of {read}. Copy those shards again from where they were packed, or "
-            "remove them and pack again (the same command and options make what is missing)."
+            f"{manifest.url}: {counted(len(self.findings), 'finding')} in {shards}, {samples} "
+            f"named, of {read}. {' '.join(self._advice())}"
         )
         return "\n".join(lines)
+
+    def _advice(self) -> Iterator[str]:
+        """What to do, for each kind of finding that there is."""
+        unknown = [each for each in self.findings if each.is_unknown]
+        if len(unknown) < len(self.findings):
+            yield (
+                "Copy the damaged shards again from where they were packed, or remove them and "
+                "pack again (the same command and options make what is missing)."
+            )
+        if unknown:
+            yield (
+                "Remove the tars that are not in the manifest, or index again with them (`python "
+                f"jobs/index_shards.py {self.manifest.url}`)."
+            )
 
     def to_json(self) -> str:
         """All findings, for programs."""
@@ -112,7 +134,7 @@ def verify(recipe: Verification) -> Verified:
     patterns = expanded(manifest.options.get("indexed", {}).get("names", "*.tar"))
     findings = [Finding(name, "is missing") for name in named if name not in present]
     findings += [
-        Finding(name, "is not in the manifest")
+        Finding(name, _UNKNOWN)
         for name in present
         if name not in named and any(fnmatch.fnmatchcase(name, each) for each in patterns)
     ]
@@ -123,7 +145,7 @@ def verify(recipe: Verification) -> Verified:
         sizes,
         lambda opened: _verify_shard(named[opened.name], opened, labelling),
         threads=recipe.threads,
-        title=f"verifying {len(sizes)} shards",
+        title=f"verifying {counted(len(sizes), 'shard')}",
     )
     for each in found:
         findings += each
@@ -200,7 +222,7 @@ def _disagreeing(name: str, expected: ShardIndex, found: ShardIndex) -> Iterator
         yield Finding(name, "holds its samples in another order than the manifest")
     for key, row in rows.items():
         start, length = int(found.offsets[row]), int(found.lengths[row])
-        yield Finding(name, "is not in the manifest", key, start, start + length)
+        yield Finding(name, _UNKNOWN, key, start, start + length)
 
 
 def _doubled(manifest: Manifest) -> list[Finding]:

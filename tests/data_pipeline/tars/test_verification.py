@@ -95,6 +95,7 @@ def test_a_damaged_header_and_what_lies_between(digits_copy):
     overwrite(digits_copy / FIRST, start - 512, b"?")
     (header, rest) = found(digits_copy)
     assert f"damaged tar at byte {start - 512}" in header.reason
+    assert header.reason.endswith("Copy or write this shard again.")
     assert "has other bytes between its images, headers or labels" in rest.reason
 
 
@@ -295,13 +296,28 @@ def test_shards_in_a_bucket_in_bad_weather(bucket, storm, foreign_url, tmp_path,
     assert storm.faults.total() >= 5
 
 
+def test_each_kind_of_finding_has_its_own_advice(digits_copy):
+    unknown = digits_copy / "other.tar"
+    unknown.write_bytes((digits_copy / FIRST).read_bytes())
+    said = verify(Verification(url=str(digits_copy))).summary()
+    assert "1 finding in 1 shard, 0 samples named" in said
+    assert "Remove the tars that are not in the manifest, or index again" in said
+    assert "pack again" not in said
+    (digits_copy / FIRST).unlink()
+    both = verify(Verification(url=str(digits_copy))).summary()
+    assert "Copy the damaged shards again" in both
+    assert "Remove the tars" in both
+    unknown.unlink()
+    assert "Remove the tars" not in verify(Verification(url=str(digits_copy))).summary()
+
+
 def test_many_findings_are_shown_in_short(digits_copy):
     (digits_copy / FIRST).write_bytes(b"\0" * (digits_copy / FIRST).stat().st_size)
     verified = verify(Verification(url=str(digits_copy)))
     lines = verified.summary().splitlines()
     assert len(lines) == 22
     assert lines[-2] == f"  ... and {len(verified.findings) - 20} more; report=FILE writes them all"
-    assert f"{len(verified.findings)} findings in 1 shards, 100 samples named" in lines[-1]
+    assert f"{len(verified.findings)} findings in 1 shard, 100 samples named" in lines[-1]
 
 
 @pytest.mark.parametrize(("damage", "code"), [("none", 0), ("shard", 1), ("manifest", 2)])
