@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from system.foundation.wording import counted
+
 _NAMED = 3  # examples of each kind of change
 
 
@@ -31,7 +33,11 @@ def _shards(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "added": [name for name in now if name not in before],
         "changed": [name for name in now if name in before and list(before[name]) != now[name]],
     }
-    changes = [f"{len(each)} shards {kind}: {_some(each)}" for kind, each in kinds.items() if each]
+    changes = [
+        f"{counted(len(each), 'shard')} {kind}: {_some(each)}"
+        for kind, each in kinds.items()
+        if each
+    ]
     if not changes and list(before) != list(now):
         return [f"the order of the {len(now)} shards"]
     return changes

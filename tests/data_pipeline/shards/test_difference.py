@@ -22,7 +22,7 @@ def test_nothing():
         ({"class_names": ["cat", "cow"]}, ["1 class names differ: 1: 'dog', now 'cow'"]),
         ({"class_names": ["cat"]}, ["1 class names differ: 1: 'dog', now None"]),
         ({"shards": without("0.tar", "4.tar")}, ["2 shards gone: 0.tar, 4.tar"]),
-        ({"shards": {"a.tar": SHARDS["0.tar"]} | SHARDS}, ["1 shards added: a.tar"]),
+        ({"shards": {"a.tar": SHARDS["0.tar"]} | SHARDS}, ["1 shard added: a.tar"]),
         (
             {"shards": {name: [*row[:3], "other"] for name, row in SHARDS.items()}},
             ["6 shards changed: 0.tar, 1.tar, 2.tar, …"],

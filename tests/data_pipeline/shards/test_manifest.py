@@ -220,7 +220,7 @@ def test_heads_go_through_json_and_tell_what_changed(digits_url):
     assert difference(heads, whole) == []
     assert len(heads["shards"]) == SHARDS
     assert difference(heads, replace(whole, shards=whole.shards[1:])) == [
-        f"1 shards gone: {whole.shards[0].name}"
+        f"1 shard gone: {whole.shards[0].name}"
     ]
 
 

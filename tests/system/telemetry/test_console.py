@@ -105,9 +105,9 @@ def test_the_line_of_progress(events, line):
          "evaluation at 9 images failed: DataError: gone"),
         ({"kind": "skipped_update", "images_seen": 64},
          "update skipped at 64 images: values that are not finite"),
-        ({"kind": "manifest_changed", "images_seen": 5120, "changes": ["1 shards gone: a"]},
+        ({"kind": "manifest_changed", "images_seen": 5120, "changes": ["1 shard gone: a"]},
          "goes on at 5,120 images with other shards, which no audit can prove whole: "
-         "1 shards gone: a"),
+         "1 shard gone: a"),
         ({"kind": "bad_sample", "key": "k", "reason": "truncated"}, "bad sample k: truncated"),
         ({"kind": "worker_failed", "rank": 1, "error": "killed"}, "worker 1 failed: killed"),
         ({"kind": "run_finished", "images_seen": 10, "seconds": 75},

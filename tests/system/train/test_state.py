@@ -129,7 +129,7 @@ def test_shards_that_changed_are_named_unless_the_run_goes_on_with_them(saved) -
     changed(folder, manifest_digest="0" * 32, manifest=before | {"shards": shards})
     with pytest.raises(CheckpointError) as error:
         state.restore(folder)
-    for part in ("1 shards gone: train-000099.tar", f"1 shards changed: {name}", "=continue"):
+    for part in ("1 shard gone: train-000099.tar", f"1 shard changed: {name}", "=continue"):
         assert part in str(error.value)
     data = state.recipe.data.model_copy(update={"on_changed_manifest": "continue"})
     recipe = state.recipe.model_copy(update={"data": data})
