@@ -27,6 +27,7 @@ from data_pipeline.pack.pack_shard import pack_shard
 from data_pipeline.pack.plan import PlannedShard
 from data_pipeline.pack.plan import first_of_each_key
 from data_pipeline.pack.plan import plan
+from data_pipeline.pack.plan import split_of
 from data_pipeline.pack.recipe import PackRecipe
 from data_pipeline.pack.recipe import check_places
 from data_pipeline.pack.recipe import with_absolute_paths
@@ -41,6 +42,7 @@ from data_pipeline.sources.entry import Source
 from data_pipeline.sources.source import open_source
 from system.foundation import storage
 from system.foundation.errors import DataError
+from system.foundation.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Packed:
         if self.report is not None:
             done = self.report.summary()
         elif self.restored:
-            done = f"already packed, {self.restored} missing or damaged shards restored"
+            done = f"already packed, {counted(self.restored, 'missing or damaged shard')} restored"
         else:
             done = "already packed, nothing to do"
         return f"{self.manifest.url}: {done}; {split_counts(self.manifest.shards)}"
@@ -100,9 +102,11 @@ class _Packer:
         """Make all that are not done, then the report and the manifest of all."""
         done = state.done(self.planned)
         so_far = _added_up(report, done.values())
+        so_far.check(self.recipe.out)
         with self._making(self.planned.keys() - done.keys()) as work:
             for packed in work:
-                so_far.add(packed.report)  # to stop as soon as there are too many bad ones
+                so_far.add(packed.report)
+                so_far.check(self.recipe.out)  # to stop as soon as there are too many bad ones
                 state.keep(packed)
                 done[packed.name] = packed
         in_order = [done[name] for name in self.planned]
@@ -159,8 +163,11 @@ def _without_repeated_keys(recipe: PackRecipe, source: Source) -> tuple[list[Ent
     """The first image of each key in the order of the source, and a report of the others."""
     report = PackReport(len(source.entries), recipe.max_bad_fraction, source.ignored)
     kept, repeated = first_of_each_key(source.entries)
-    for entry in repeated:
-        report.leave_out(entry.key, "duplicate key", " ".join(map(str, entry.place)))
+    where = source.reader.where
+    for entry, first in repeated:
+        split = split_of(entry, recipe.held_out_fraction)
+        about = {"key": entry.key, "place": where(entry), "split": split}
+        report.leave_out(about | {"kept": where(first)}, "duplicate key")
     return kept, report
 
 

@@ -32,7 +32,7 @@ class PackedShard:
     """A shard that lies at its place, and its part of the account."""
 
     name: str
-    shard: Shard | None  # None where none of its images could be used: there is no tar then
+    shard: Shard | None  # None where no image, or not enough, could be used: there is no tar then
     sizes: Sizes
     read: int  # bytes
     report: PackReport
@@ -43,23 +43,27 @@ def pack_shard(
 ) -> PackedShard:
     """Write the tar of these entries, whole or not at all.
 
-    `total` is the number of images of the whole pack. Raises DataError where this shard alone
-    passes `max_bad_fraction` of it.
+    `total` is the number of images of the whole pack. Where this shard alone passes
+    `max_bad_fraction` of it no tar is written, and the report ends there.
     """
     report = PackReport(total, recipe.max_bad_fraction)
     tar = TarShard()
     sizes: dict[tuple[int, int], None] = {}
     read = 0
     for entry, data in _contents(reader, planned.entries):
-        if isinstance(data, BadSample):
-            report.leave_out(entry.key, str(data))
-            continue
-        read += len(data)
+        about = {"key": entry.key, "place": reader.where(entry), "split": planned.split}
         try:
-            extension, stored, size = _image(entry, data, recipe, report)
+            if isinstance(data, BadSample):
+                raise data
+            read += len(data)
+            extension, stored, size, notes = _image(entry, data, recipe)
         except BadSample as problem:
-            report.leave_out(entry.key, str(problem))
+            report.leave_out(about, str(problem))
+            if report.is_past_bound:
+                return PackedShard(planned.name, None, (), read, report)
             continue
+        for note in notes:
+            report.note(about, note)
         tar.add(entry.key, extension, stored, entry.label)
         report.packed += 1
         if len(sizes) < 2:
@@ -76,9 +80,12 @@ def _write(planned: PlannedShard, recipe: PackRecipe, tar: TarShard) -> Shard:
 
 
 def _image(
-    entry: Entry, data: bytes, recipe: PackRecipe, report: PackReport
-) -> tuple[str, bytes, tuple[int, int]]:
-    """Extension, bytes and size of what is stored. Raises BadSample for what cannot be used."""
+    entry: Entry, data: bytes, recipe: PackRecipe
+) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:
+    """Extension, bytes and size of what is stored, and what is unusual about it.
+
+    Raises BadSample for what cannot be used.
+    """
     look = look_at(data, entry.extension)
     extension, stored, size = entry.extension or look.extension, data, (look.width, look.height)
     fallback = None
@@ -87,9 +94,7 @@ def _image(
         extension, size = recipe.store.format, (recipe.store.size, recipe.store.size)
     elif recipe.check == "decode":
         fallback = decode(data, recipe.channels).fallback
-    for note in (*look.notes, *filter(None, [fallback])):
-        report.note(entry.key, note)
-    return extension, stored, size
+    return extension, stored, size, (*look.notes, *filter(None, [fallback]))
 
 
 def _contents(

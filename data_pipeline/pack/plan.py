@@ -33,15 +33,14 @@ class PlannedShard:
     entries: tuple[Entry, ...]
 
 
-def first_of_each_key(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The entries whose key comes for the first time, and the others."""
-    seen: set[str] = set()
-    kept: list[Entry] = []
-    repeated: list[Entry] = []
-    for entry in entries:
-        (repeated if entry.key in seen else kept).append(entry)
-        seen.add(entry.key)
-    return kept, repeated
+def first_of_each_key(
+    entries: Sequence[Entry],
+) -> tuple[list[Entry], list[tuple[Entry, Entry]]]:
+    """The entries whose key comes for the first time, and each other one with the first of its."""
+    first: dict[str, Entry] = {}
+    owners = ((entry, first.setdefault(entry.key, entry)) for entry in entries)
+    repeated = [(entry, owner) for entry, owner in owners if owner is not entry]
+    return [*first.values()], repeated
 
 
 def plan(recipe: PackRecipe, entries: Sequence[Entry]) -> Iterator[PlannedShard]:
@@ -56,7 +55,7 @@ def plan(recipe: PackRecipe, entries: Sequence[Entry]) -> Iterator[PlannedShard]
         )
     ranked = sorted(entries, key=_rank)
     for split in get_args(Split):
-        chosen = [each for each in ranked if _split_of(each, recipe.held_out_fraction) == split]
+        chosen = [each for each in ranked if split_of(each, recipe.held_out_fraction) == split]
         for number, part in enumerate(_cut(recipe, chosen)):
             yield PlannedShard(f"{split}-{number:06d}.tar", split, tuple(part))
 
@@ -91,7 +90,8 @@ def _bytes_in_tar(recipe: PackRecipe, entry: Entry) -> int:
     return 3 * TAR_BLOCK + -(-length // TAR_BLOCK) * TAR_BLOCK
 
 
-def _split_of(entry: Entry, held_out_fraction: float) -> Split:
+def split_of(entry: Entry, held_out_fraction: float) -> Split:
+    """The source's own split, else one by the hash of the key."""
     if entry.split is not None:
         return entry.split
     share = xxhash.xxh3_64_intdigest(f"split/{entry.key}".encode()) / 2**64

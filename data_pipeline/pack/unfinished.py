@@ -32,6 +32,7 @@ from system.foundation.errors import DataError
 
 STATEMENT_NAME = "pack.json"
 FOLDER = "unfinished"
+_NOTES = 2  # the form of notes: those of another are as good as none
 
 
 class Unfinished:
@@ -59,7 +60,7 @@ class Unfinished:
         """
         statement = {"options": self._options, "source_digest": _source_digest(source)}
         decisive = {key: value for key, value in self._options.items() if key not in FREE}
-        row = json.dumps([decisive, statement["source_digest"]])
+        row = json.dumps([_NOTES, decisive, statement["source_digest"]])
         self._digest = xxhash.xxh3_128_hexdigest(row.encode())
         there = self._statement()
         if there is not None:
@@ -138,10 +139,20 @@ class Unfinished:
         if there["source_digest"] != statement["source_digest"]:
             changed.append("the source's files")
         if changed:
-            raise DataError(
-                f"{self._out}: already holds another pack (different: {', '.join(changed)}). "
-                "Nothing was changed; give another `out`, or remove that folder first."
+            raise self._other(", ".join(changed))
+
+    def _other(self, changed: str) -> DataError:
+        if storage.exists(storage.join(self._out, MANIFEST_NAME)):
+            return DataError(
+                f"{self._out}: already holds another pack (different: {changed}). Nothing was "
+                "changed; give another `out`, or remove that folder first."
             )
+        return DataError(
+            f"{self._out}: holds an unfinished pack with other options (different: {changed}). "
+            "Nothing was changed; to go on with it, give the options of "
+            f"{storage.join(self._out, STATEMENT_NAME)}; to begin anew with these, remove that "
+            "folder first, or give another `out`."
+        )
 
     def _finished(self) -> Manifest | None:
         if not {MANIFEST_NAME, REPORT_NAME} <= storage.list_sizes(self._out).keys():

@@ -34,6 +34,10 @@ class DigitsReader:
         """The PNG of an entry."""
         return self.png(int(entry.place[0]))
 
+    def where(self, entry: Entry) -> str:
+        """The number of the scan."""
+        return f"scan {entry.place[0]}"
+
     def png(self, index: int) -> bytes:
         """The PNG of a scan, whose 17 levels are spread over 256."""
         value = np.rint(self.scans.images[index] * (255 / 16)).astype(np.uint8)

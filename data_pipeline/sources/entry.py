@@ -39,6 +39,9 @@ class Reader(Protocol):
     def read(self, entry: Entry) -> bytes:
         """The encoded image. Raises BadSample where this one image cannot be had."""
 
+    def where(self, entry: Entry) -> str:
+        """Where it lies in the source, for people: a file, a member of an archive, a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -74,7 +74,7 @@ class Ilsvrc2012(Record):
 
 
 class IlsvrcReader:
-    """Reads images out of the archives; a place is the archive, and where in it."""
+    """Reads images out of the archives; a place is the archive, where in it, and the name there."""
 
     def __init__(self, recipe: Ilsvrc2012) -> None:
         self._urls = {"train": recipe.train, "validation": recipe.validation}
@@ -90,6 +90,14 @@ class IlsvrcReader:
             assert url is not None, "entries come from archives of the recipe"
             self._files[which] = open_stretches(url)
         return self._files[which].read(start, entry.length)
+
+    def where(self, entry: Entry) -> str:
+        """The archive, the tar in it where there is one, and the member's name."""
+        which, _, name = entry.place
+        url = self._urls[str(which)]
+        assert url is not None, "entries come from archives of the recipe"
+        inner = f"{entry.key.partition('/')[0]}.tar/" if which == "train" else ""
+        return f"{posixpath.basename(url)}: {inner}{name}"
 
 
 def open_ilsvrc2012(recipe: Ilsvrc2012, keep: str | None = None) -> Source:
@@ -227,5 +235,5 @@ def _why_not(member: Member, path: str) -> str | None:
 
 def _entry(member: Member, path: str, which: str, label: int) -> Entry:
     split: Split = "train" if which == "train" else "held_out"
-    place = (which, member.start)
+    place = (which, member.start, member.name.removeprefix("./"))
     return Entry(key_of(path), label, extension_of(path), member.length, split, place)

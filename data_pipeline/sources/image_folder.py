@@ -71,6 +71,10 @@ class FolderReader:
             )
         return data
 
+    def where(self, entry: Entry) -> str:
+        """The path below the folder of its split."""
+        return str(entry.place[0])
+
     def _whole(self, url: str, length: int) -> bytes:
         try:
             data = storage.read_bytes(url)

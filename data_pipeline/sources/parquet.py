@@ -71,7 +71,7 @@ class _Row:
 
 
 class ParquetReader:
-    """Reads images by row groups; a place is the file's name, the row group and the row in it."""
+    """Reads images by row groups; a place is a file's name, the row group, and the row in both."""
 
     concurrency = 1  # one row group is held, and the next is one long read
 
@@ -82,7 +82,7 @@ class ParquetReader:
 
     def read(self, entry: Entry) -> bytes:
         """The bytes of an image as they are. Raises BadSample where the row has none."""
-        *group, row = entry.place
+        *group, row, _ = entry.place  # the last one is the row in the file
         if self._group is None or self._group[0] != tuple(group):
             self._group = None  # two row groups are not held at once
             name, number = str(group[0]), int(group[1])
@@ -92,6 +92,11 @@ class ParquetReader:
         if value is None:
             raise BadSample("no bytes in the table")
         return bytes(value)
+
+    def where(self, entry: Entry) -> str:
+        """The file, and the row in it."""
+        name, _, _, number = entry.place
+        return f"{name or posixpath.basename(self._recipe.url)} row {number}"
 
     def _images(self, name: str, group: int) -> pa.ChunkedArray:
         if self._files is None or self._files[0] != name:
@@ -132,7 +137,7 @@ def open_parquet(recipe: Parquet) -> Source:
             _extension(row),
             row.length,
             _split(recipe, row),
-            (row.file, row.group, row.row),
+            (row.file, row.group, row.row, row.number),
             f"{row.file}/{row.group}",
         )
         for key, row in zip(keys, rows, strict=True)

@@ -70,6 +70,10 @@ class PhotographsReader:
         """The PNG of an entry."""
         return encode_png(self.patches[int(entry.place[0])].image)
 
+    def where(self, entry: Entry) -> str:
+        """The number of the patch."""
+        return f"patch {entry.place[0]}"
+
 
 def open_photographs(recipe: Photographs) -> Source:
     """All patches, `china-128-064` and on: photograph, row, column."""

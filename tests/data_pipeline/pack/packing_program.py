@@ -11,11 +11,12 @@ from typing import Any
 from data_pipeline.pack.plan import plan
 from data_pipeline.pack.recipe import PackRecipe
 from data_pipeline.sources.source import open_source
+from system.foundation.errors import DataError
 from system.foundation.errors import TrainingSystemError
 from system.launch.any_ray import any_ray
 
 
-def main(good: str, bad: str) -> None:
+def main(good: str) -> None:
     """Print, as JSON, what each question found."""
     with any_ray():
         import ray
@@ -24,7 +25,7 @@ def main(good: str, bad: str) -> None:
 
         answers = {
             "good": packed(good),
-            "bad": packed(bad),
+            "bad": message(lambda: tasks._result(ray.remote(refuse).remote(), "x.tar")),
             "modules": ray.get(ray.remote(modules).remote()),
             "cpus": tasks._most_waiting(PackRecipe.model_validate_json(good)),
             "dead": message(lambda: tasks._result(ray.remote(die).remote(), "x.tar")),
@@ -63,6 +64,11 @@ def modules() -> list[str]:
     import data_pipeline.pack.tasks  # noqa: F401
 
     return [name for name in ("torch", "webdataset", "sklearn", "scipy") if name in sys.modules]
+
+
+def refuse() -> None:
+    """As a worker that meets a source which has changed."""
+    raise DataError("gone since the folder was listed")
 
 
 def die() -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 
 import fsspec
@@ -182,7 +183,7 @@ def test_odd_images_are_handled_on_purpose_and_listed(odd_folder, photo_recipe, 
     assert left_out.keys() == {"cat/empty", "cat/page", "cat/half"}
     assert left_out["cat/empty"] == "zero bytes"
     assert left_out["cat/page"] == "not an image"
-    notes = {(entry["key"], entry["note"]) for entry in report["unusual"]}
+    notes = {(entry["key"], entry["reason"]) for entry in report["unusual"]}
     assert notes == {
         ("cat/turned", "rotated by EXIF, used as stored"),
         ("cat/inks", "mode CMYK"),
@@ -194,6 +195,9 @@ def test_odd_images_are_handled_on_purpose_and_listed(odd_folder, photo_recipe, 
     assert report["counts"]["left_out"]["zero bytes"] == 1
     assert report["packed"] == packed.manifest.samples == 13
     assert report["ignored_files"] == ["cat/list.txt"]
+    assert report["finished"]
+    inks = next(entry for entry in report["unusual"] if entry["key"] == "cat/inks")
+    assert (inks["place"], inks["split"]) == ("cat/inks.jpg", "train")
 
 
 def test_a_shard_of_nothing_but_bad_images_is_not_written(odd_folder, photo_recipe, tmp_path):
@@ -217,6 +221,25 @@ def test_too_many_bad_images_stop_the_packer(odd_folder, photo_recipe, tmp_path)
     ):
         pack(recipe)
     assert not (tmp_path / "out" / "manifest.parquet").exists()
+
+
+def test_a_refusal_leaves_its_report_until_the_pack_succeeds(odd_folder, photo_recipe, tmp_path):
+    source, place = ImageFolder(url=str(odd_folder)), tmp_path / "out" / "pack_report.json"
+    recipe = photo_recipe(tmp_path / "out", source=source, max_bad_fraction=0.1, shard_samples=4)
+    with pytest.raises(DataError, match=re.escape(f"{place} names all that were found so far")):
+        pack(recipe)
+    report = json.loads(place.read_text())
+    assert not report["finished"]
+    assert len(report["left_out"]) == 2
+    with pytest.raises(DataError, match=r"unfinished pack with other options \(different: check\)"):
+        pack(recipe.model_copy(update={"check": "header"}))
+    looser = {"max_bad_fraction": 0.5}
+    assert pack(recipe.model_copy(update=looser)).manifest.samples == 13
+    pack(recipe.model_copy(update=looser | {"out": str(tmp_path / "at_once")}))
+    assert contents(tmp_path / "out") == contents(tmp_path / "at_once")
+    before = contents(tmp_path / "out")
+    assert "already packed" in pack(recipe).summary()  # under the bound of before
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_source_of_nothing_but_bad_images(tmp_path, photo_recipe):
@@ -252,7 +275,13 @@ def test_the_first_of_two_images_with_one_key_is_kept_and_the_other_listed(
     packed = pack(recipe)
     assert stored(packed.manifest, 0) == first
     assert packed.report.left_out == [
-        {"key": "cat/a", "reason": "duplicate key", "place": "cat/a.png"}
+        {
+            "key": "cat/a",
+            "place": "cat/a.png",
+            "split": "train",
+            "kept": "cat/a.jpg",
+            "reason": "duplicate key",
+        }
     ]
     again = recipe.model_copy(update={"max_bad_fraction": 0.0, "out": str(tmp_path / "other")})
     with pytest.raises(DataError, match=r"1 of 2 images .* cat/a \(duplicate key\)"):

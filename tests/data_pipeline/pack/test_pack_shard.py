@@ -25,6 +25,9 @@ class Images:
         self._reading = 0
         self._lock = threading.Lock()
 
+    def where(self, entry):
+        return f"memory of {entry.key}"
+
     def read(self, entry):
         with self._lock:
             self._reading += 1
@@ -88,6 +91,12 @@ def test_bad_ones_are_left_out(images, tmp_path, concurrency):
         "key7": "not an image",
     }
     assert packed.shard.samples == packed.report.packed == 37
+    assert packed.report.left_out[0] == {
+        "key": "key3",
+        "place": "memory of key3",
+        "split": "train",
+        "reason": "unreadable: permission denied",
+    }
 
 
 def test_nothing_usable_is_no_shard(tmp_path):
@@ -99,9 +108,13 @@ def test_nothing_usable_is_no_shard(tmp_path):
 
 def test_it_stops_where_it_alone_is_past_the_bound(images, tmp_path):
     images |= {"key3": b"", "key5": b"", "key7": b""}
-    with pytest.raises(DataError, match="2 of 40 images"):
-        pack_shard(planned(images), recipe(tmp_path, max_bad_fraction=0.03), Images(images), 40)
+    options = recipe(tmp_path, max_bad_fraction=0.03)
+    packed = pack_shard(planned(images), options, Images(images), 40)
+    assert packed.shard is None
+    assert [row["key"] for row in packed.report.left_out] == ["key3", "key5"]
     assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match="2 of 40 images"):
+        packed.report.check(str(tmp_path))
 
 
 def test_an_image_that_nothing_names_is_named_by_its_bytes(images, tmp_path):

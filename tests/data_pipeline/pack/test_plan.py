@@ -87,7 +87,7 @@ def test_squares_are_cut_by_an_estimate():
 def test_the_first_of_each_key_is_kept():
     first, second = Entry("a", 0, "png", 1), Entry("a", 1, "jpg", 1)
     other = Entry("b", 0, "png", 1)
-    assert first_of_each_key([first, other, second]) == ([first, other], [second])
+    assert first_of_each_key([first, other, second]) == ([first, other], [(second, first)])
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_crash_after_the_manifest_leaves_a_finished_pack(state, tmp_path):
 def test_other_options_are_refused_before_the_source_is_listed(state):
     recipe, _, _ = state
     other = recipe.model_copy(update={"check": "header"})
-    with pytest.raises(DataError, match="different: check"):
+    with pytest.raises(DataError, match=r"unfinished pack with other options \(different: check\)"):
         Unfinished(other).check_options()
     Unfinished(recipe.model_copy(update={"workers": 3, "max_bad_fraction": 0.5})).check_options()
 

@@ -47,6 +47,14 @@ def test_validation_images_are_held_out_and_have_their_labels(tmp_path):
         "n01514668/ILSVRC2012_val_00000003": (2, IMAGES[3]),
         "n01443537/ILSVRC2012_val_00000004": (1, IMAGES[4]),
     }
+    places = {entry.key: source.reader.where(entry) for entry in source.entries}
+    assert places["n01514668/ILSVRC2012_val_00000002"] == (
+        "ILSVRC2012_img_val.tar: ILSVRC2012_val_00000002.JPEG"
+    )
+    assert len(set(places.values())) == len(places)
+    path = next(key for key in places if "val" not in key)
+    inner, name = path.split("/")
+    assert places[path] == f"ILSVRC2012_img_train.tar: {inner}.tar/{name}.JPEG"
     alone = open_ilsvrc2012(recipe.model_copy(update={"train": None}))
     assert alone.class_names == WNIDS
     assert {e.key: (e.label, alone.read(e)) for e in alone.entries} == held_out

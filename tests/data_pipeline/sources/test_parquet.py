@@ -26,6 +26,8 @@ def test_a_table_as_hugging_face_writes_it(tmp_path):
     # Three row groups and one: what is read in one piece stays together.
     assert len({entry.block for entry in source.entries}) == 4
     assert all(entry.length > 0 for entry in source.entries)
+    last = [source.reader.where(source.entries[index]) for index in (9, 10)]
+    assert last == ["train-0.parquet row 9", "train-1.parquet row 0"]
 
 
 def test_one_file_at_any_url(tmp_path):
@@ -35,6 +37,7 @@ def test_one_file_at_any_url(tmp_path):
     here = open_parquet(Parquet(url=str(path)))
     assert there.entries == here.entries
     assert there.read(there.entries[7]) == IMAGES[7]
+    assert there.reader.where(there.entries[7]) == "table.parquet row 7"
     fsspec.filesystem("memory").rm("/table.parquet")
 
 
