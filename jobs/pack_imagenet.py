@@ -37,12 +37,13 @@ data it changes nothing.
 
 Expect of ImageNet (1,281,167 + 50,000 images, 147 GB), with the bytes kept: 1,282 + 50 shards of
 about 110 MB, `manifest.parquet` (40 MB), and `pack_report.json` with all that was left out (with
-place and reason), is unusual (CMYK, turned by EXIF, named .JPEG but PNG) or was ignored. It takes about
-40 minutes of one core with `check=decode`, the time of copying it with `check=header`. Squares of
-256 pixels: 6 hours of one core and 145 GB as PNG, 2.5 hours and 125 GB as WebP, 45 minutes and
-50 GB as JPEG of quality 95. The program itself needs 1.5 GB of memory for the list of all images,
-each worker a shard, or two where it writes to a bucket. Scanning the training archive takes half a
-minute, in a bucket about twenty (1.3 million small requests); that is done once, and kept.
+place and reason), is unusual (CMYK, turned by EXIF, named .JPEG but PNG) or was ignored. It takes
+about 40 minutes of one core with `check=decode`, the time of copying it with `check=header`.
+Squares of 256 pixels: 6 hours of one core and 145 GB as PNG, 2.5 hours and 125 GB as WebP, 45
+minutes and 50 GB as JPEG of quality 95. The program itself needs 1.6 GB of memory for the list of
+all images, each worker a shard, or two where it writes to a bucket. Scanning the training archive
+takes half a minute, in a bucket about twenty (1.3 million small requests); that is done once, and
+kept.
 """
 
 from data_pipeline.pack.pack import pack

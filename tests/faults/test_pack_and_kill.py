@@ -107,6 +107,7 @@ def test_an_interrupt_leaves_what_can_be_taken_up(start, tmp_path, untroubled, w
     wait_until(lambda: len(finished(out)) >= 2, job)
     os.killpg(job.pid, signal.SIGINT)  # as a terminal does
     said, _ = job.communicate(timeout=DEADLINE_S)
+    assert ("starting Ray for 2 workers" in said) == (workers == 2)
     assert job.returncode == 130
     assert "the same command goes on there" in said
     end_well(start(workers=0))
