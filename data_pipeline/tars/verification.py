@@ -108,7 +108,7 @@ class Verified:
         if unknown:
             yield (
                 "Remove the tars that are not in the manifest, or index again with them (`python "
-                f"jobs/index_shards.py {self.manifest.url}`)."
+                f"jobs/index_shards.py {self.manifest.url} on_existing=replace`)."
             )
 
     def to_json(self) -> str:
