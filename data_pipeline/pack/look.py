@@ -18,9 +18,8 @@ _SIGNATURES = (
     (b"P6", "ppm"),
 )
 _SAME = {"jpg": "jpeg", "tif": "tiff"}
-_USUAL = ("L", "RGB")
+_MODES = {1: "L", 3: "RGB"}  # by the number of channels
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_MODES = {1: "L", 3: "RGB"}
 _EXIF = 0xE1
 
 
@@ -34,8 +33,10 @@ class Look:
     notes: tuple[str, ...]
 
 
-def look_at(data: bytes, extension: str) -> Look:
+def look_at(data: bytes, extension: str, channels: int = 3) -> Look:
     """Look at the header of an image named with `extension` (empty: with none).
+
+    `channels` is what readers will decode it to: a grey image among colours is worth a line.
 
     Raises BadSample for what is no image.
     """
@@ -48,7 +49,7 @@ def look_at(data: bytes, extension: str) -> Look:
         width, height, mode = appearance.width, appearance.height, appearance.mode
         is_rotated = appearance.is_rotated
     notes = []
-    if mode not in _USUAL:
+    if mode != _MODES[channels]:
         notes.append(f"mode {mode}")
     if is_rotated:
         notes.append("rotated by EXIF, used as stored")

@@ -86,7 +86,7 @@ def _image(
 
     Raises BadSample for what cannot be used.
     """
-    look = look_at(data, entry.extension)
+    look = look_at(data, entry.extension, recipe.channels)
     extension, stored, size = entry.extension or look.extension, data, (look.width, look.height)
     fallback = None
     if isinstance(recipe.store, Square):

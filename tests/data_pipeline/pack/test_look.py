@@ -40,8 +40,8 @@ def test_it_sees_what_pillow_sees(picture):
     [{}, {"progressive": True}, {"quality": 100, "subsampling": 0}, {"comment": b"c" * 300}],
 )
 def test_plain_jpegs_have_nothing_to_tell(picture, options):
-    for mode in ("RGB", "L"):
-        look = look_at(encoded(picture.convert(mode), "JPEG", **options), "jpg")
+    for mode, channels in (("RGB", 3), ("L", 1)):
+        look = look_at(encoded(picture.convert(mode), "JPEG", **options), "jpg", channels)
         assert (look.width, look.height, look.notes) == (40, 30, ())
 
 
@@ -49,6 +49,8 @@ def test_what_is_unusual_is_told(picture):
     deep = Image.fromarray(np.zeros((4, 4), np.uint16))
     cases = [
         (encoded(picture.convert("CMYK"), "JPEG"), "jpeg", ("mode CMYK",)),
+        (encoded(picture.convert("L"), "JPEG"), "jpeg", ("mode L",)),
+        (encoded(picture.convert("L"), "PNG"), "png", ("mode L",)),
         (encoded(picture.convert("P"), "PNG"), "png", ("mode P",)),
         (encoded(picture.convert("RGBA"), "PNG"), "png", ("mode RGBA",)),
         (encoded(deep, "PNG"), "png", ("mode I;16",)),
