@@ -231,23 +231,20 @@ def test_a_file_url(digits_url, digits):
 
 
 @pytest.mark.slow
-def test_imagenet_opens_at_once_and_a_window_of_it_takes_little_memory(tmp_path):
+def test_a_window_of_imagenet_takes_little_memory(tmp_path):
     write_manifest(make_manifest(1_281_167, 1000, str(tmp_path)))
     program = """
-import sys, time, psutil
+import sys, psutil
 from data_pipeline.shards.manifest import parse_manifest
 process = psutil.Process()
-before, start = process.memory_full_info().uss, time.perf_counter()
+before = process.memory_full_info().uss
 train = parse_manifest(sys.argv[1]).split("train")
 assert (train.samples, len(train.digest)) == (1_281_167, 32)
-opened = time.perf_counter() - start
 for shard in range(0, 1282, 160):
     assert len(train.indices(shard).offsets) == len(train.indices(shard).keys)
-print(opened, process.memory_full_info().uss - before)
+print(process.memory_full_info().uss - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    opened, grown = map(float, done.stdout.split())
-    assert opened < 1  # about 0.02 on an idle machine
-    assert grown < 50e6  # about 14e6
+    assert int(done.stdout) < 50e6  # about 14e6
