@@ -1,5 +1,4 @@
 import re
-import shutil
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +11,6 @@ from data_pipeline.images.kernel import build_kernel
 from data_pipeline.images.kernel import cache_folder
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 
 @pytest.fixture(autouse=True)
