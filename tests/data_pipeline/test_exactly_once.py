@@ -154,15 +154,20 @@ def test_decoding_processes_may_die_at_any_time(digits, digits_data, undisturbed
         micro_batch=GLOBAL_BATCH // 4,
         images_seen=0,
     )
-    killed = 0
+    killed: set[int] = set()
     for expected, _ in undisturbed[:30]:
         steps = []
         for _ in range(4):
-            if draws.random() < 0.15:
-                os.kill(draws.choice(stream.processes), signal.SIGKILL)
-                killed += 1
+            # A dead process is listed until the pool notices; none is killed twice.
+            alive = [pid for pid in stream.processes if pid not in killed]
+            if draws.random() < 0.15 and alive:
+                pid = draws.choice(alive)
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
             steps.append([next(stream)])
         assert_same(joined(steps), expected)
     stream.close()
-    assert killed >= 10
-    assert sum(n for name, n in stream.account.counted.items() if "died" in name) >= killed - 3
+    assert len(killed) >= 10
+    # Of those killed at the very end, at most one in each of the three places is still unnoticed.
+    noticed = sum(n for name, n in stream.account.counted.items() if "died" in name)
+    assert len(killed) - 3 <= noticed <= len(killed)

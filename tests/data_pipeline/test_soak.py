@@ -24,9 +24,10 @@ def slope(samples, sizes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_memory_is_flat_over_many_epochs(photos, photo_data, workers):
+def test_memory_is_flat_over_many_epochs(photos, photo_data, monkeypatch, workers):
     # Random crops are never kept, so every image is read and decoded each time. In a process of
     # its own: what other tests left running would be measured too.
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
     data = photo_data(workers=workers, flip=True, image_size=64, crop="random_resized")
     steps = EPOCHS * REPEATS * photos.samples // BATCH
     samples, main, processes = in_child(soak, photos.url, data.model_dump(mode="json"), steps)
