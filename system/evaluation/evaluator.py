@@ -17,12 +17,12 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.split import WholeSplit
 from data_pipeline.stream.split import read_split
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.detectors import Labelled
-from system.evaluation.detectors import digits_detector
+from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.drawing import balanced_labels
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
+from system.evaluation.labelled import Labelled
 from system.evaluation.measures.bench import Bench
 from system.evaluation.measures.density import density
 from system.evaluation.measures.generation import generation
@@ -31,7 +31,7 @@ from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import write_evaluation
-from system.evaluation.scores import accuracy
+from system.evaluation.scores.accuracy import accuracy
 from system.evaluation.subject import Subject
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of

@@ -23,7 +23,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional
 
-from system.evaluation.scores import accuracy
+from system.evaluation.scores.accuracy import accuracy
 from system.foundation import streams
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)

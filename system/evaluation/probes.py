@@ -38,7 +38,7 @@ from system.evaluation.protocol import Protocol
 from system.evaluation.protocol import write_evaluation
 from system.evaluation.requests import device_of
 from system.evaluation.requests import run_folder_of
-from system.evaluation.scores import accuracy
+from system.evaluation.scores.accuracy import accuracy
 from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject

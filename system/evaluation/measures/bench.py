@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from system.evaluation.detectors import DigitsDetector
-from system.evaluation.detectors import Labelled
+from system.evaluation.detectors.digits import DigitsDetector
+from system.evaluation.labelled import Labelled
 from system.evaluation.protocol import Detector
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Latents

@@ -32,7 +32,7 @@ from system.evaluation.measures.latents import held_out_posteriors
 from system.evaluation.measures.latents import latent_noise
 from system.evaluation.protocol import Latents
 from system.evaluation.protocol import Measurement
-from system.evaluation.scores import accuracy
+from system.evaluation.scores.accuracy import accuracy
 from system.flow.density_classifier import bayes_logits
 from system.flow.density_classifier import gradient_logits
 from system.flow.flow import Flow

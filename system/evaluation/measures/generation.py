@@ -24,10 +24,10 @@ from system.evaluation.measures.bench import Bench
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import Protocol
-from system.evaluation.scores import Estimate
-from system.evaluation.scores import accuracy
-from system.evaluation.scores import frechet_distance
-from system.evaluation.scores import jackknife
+from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.scores.frechet import frechet_distance
+from system.evaluation.scores.jackknife import Estimate
+from system.evaluation.scores.jackknife import jackknife
 from system.evaluation.statistics import FeatureStatistics
 from system.evaluation.statistics import merge_in_order
 from system.foundation import streams

@@ -15,8 +15,8 @@ from system.evaluation.measures.latents import held_out_posteriors
 from system.evaluation.measures.latents import latent_noise
 from system.evaluation.protocol import Latents
 from system.evaluation.protocol import Measurement
-from system.evaluation.scores import frechet_distance
-from system.evaluation.scores import peak_signal_to_noise
+from system.evaluation.scores.frechet import frechet_distance
+from system.evaluation.scores.pictures import peak_signal_to_noise
 from system.evaluation.statistics import FeatureStatistics
 from system.foundation.settings.autoencoder import Pixels
 

@@ -13,10 +13,10 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.split import read_split
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
-from system.evaluation.detectors import DigitsDetector
-from system.evaluation.detectors import Labelled
-from system.evaluation.detectors import digits_detector
+from system.evaluation.detectors.digits import DigitsDetector
+from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.evaluator import detectors_folder
+from system.evaluation.labelled import Labelled
 from system.evaluation.measures.bench import Bench
 from system.evaluation.subject import Subject
 from system.evaluation.subject import assemble_subject

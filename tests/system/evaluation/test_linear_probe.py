@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from system.evaluation.linear_probe import PENALTIES
 from system.evaluation.linear_probe import LinearProbe
 from system.evaluation.linear_probe import train_probe
-from system.evaluation.scores import accuracy
+from system.evaluation.scores.accuracy import accuracy
 from system.foundation import streams
 
 

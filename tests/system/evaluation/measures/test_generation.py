@@ -4,8 +4,8 @@ import torch
 from system.evaluation.measures.generation import cut_halves
 from system.evaluation.measures.generation import drawn_distance
 from system.evaluation.measures.generation import generation
-from system.evaluation.scores import accuracy
-from system.evaluation.scores import frechet_distance_of
+from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.scores.frechet import frechet_distance_of
 from system.foundation import streams
 
 

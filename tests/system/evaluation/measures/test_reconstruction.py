@@ -5,7 +5,7 @@ import torch
 
 from system.evaluation.measures.reconstruction import decoded
 from system.evaluation.measures.reconstruction import reconstruction
-from system.evaluation.scores import frechet_distance_of
+from system.evaluation.scores.frechet import frechet_distance_of
 
 
 def test_numbers_are_those_of_the_decoded_images(bench):

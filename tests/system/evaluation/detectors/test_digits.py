@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.detectors import GRID
-from system.evaluation.detectors import SPATIAL_CHANNELS
-from system.evaluation.detectors import UNIT
-from system.evaluation.detectors import Labelled
-from system.evaluation.detectors import Training
-from system.evaluation.detectors import digits_detector
-from system.evaluation.scores import accuracy
+from system.evaluation.detectors.digits import GRID
+from system.evaluation.detectors.digits import SPATIAL_CHANNELS
+from system.evaluation.detectors.digits import UNIT
+from system.evaluation.detectors.digits import Training
+from system.evaluation.detectors.digits import digits_detector
+from system.evaluation.labelled import Labelled
+from system.evaluation.scores.accuracy import accuracy
 from system.foundation.errors import DataError
 
 QUICK = Training(epochs=1)

@@ -11,12 +11,10 @@ pixels, is trained once for each data set and kept beside the runs.
 
 import hashlib
 import json
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from jaxtyping import Int
 from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -26,6 +24,9 @@ from torch import nn
 from torch.nn import functional
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.detectors.detector import Detector
+from system.evaluation.detectors.detector import Seen
+from system.evaluation.labelled import Labelled
 from system.foundation import storage
 from system.foundation import streams
 from system.foundation.errors import DataError
@@ -49,23 +50,6 @@ class Training(Record):
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     pixel_noise: float = 0.2  # standard deviation, for pixels in [-1, 1]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Real images with their classes."""
-
-    image: UInt8[Tensor, "N C H W"]
-    label: Int[Tensor, "N"]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a detector makes of images."""
-
-    features: Float[Tensor, "N F"]
-    spatial: Float[Tensor, "N S"]  # of every cell of the last grid, channels innermost
-    logits: Float[Tensor, "N classes"]
 
 
 class DigitsNetwork(nn.Module):
@@ -99,10 +83,11 @@ class DigitsNetwork(nn.Module):
         return features, spatial, self.head(features)
 
 
-class DigitsDetector:
+class DigitsDetector(Detector):
     """A trained network with the digest of its weights. It looks at 8-bit images, unresized."""
 
     name = "digits-cnn"
+    resize = "none"
 
     def __init__(self, network: DigitsNetwork) -> None:
         self.network = network.eval().requires_grad_(False)
@@ -111,8 +96,7 @@ class DigitsDetector:
     @torch.no_grad()
     def look(self, image: UInt8[Tensor, "N C H W"]) -> Seen:
         """Features and logits, float32, computed in units of fixed size and in order."""
-        seen = [self.network(_to_float(unit)) for unit in image.split(UNIT)]
-        return Seen(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+        return Seen.joined([Seen(*self.network(_to_float(unit))) for unit in image.split(UNIT)])
 
 
 def digits_detector(

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from system.evaluation.scores import accuracy
-from system.evaluation.scores import frechet_distance
-from system.evaluation.scores import frechet_distance_of
-from system.evaluation.scores import jackknife
-from system.evaluation.scores import peak_signal_to_noise
+from system.evaluation.scores.frechet import frechet_distance
+from system.evaluation.scores.frechet import frechet_distance_of
 from system.evaluation.statistics import FeatureStatistics
 from system.foundation.errors import NumericsError
 
@@ -139,41 +136,3 @@ def test_independent_blocks_add():
 def test_a_matrix_that_is_no_covariance_is_refused():
     with pytest.raises(NumericsError, match="no covariance"):
         frechet_distance(moments([[1.0, 0], [0, -0.5]]), moments(torch.eye(2)))
-
-
-def test_jackknife_of_a_mean_is_the_textbook_standard_error():
-    values = np.random.default_rng(0).standard_normal(40)
-    without = [np.delete(values, i).mean() for i in range(40)]
-    estimate = jackknife(values.mean(), without)
-    assert estimate.standard_error == pytest.approx(values.std(ddof=1) / 40**0.5, rel=1e-12)
-    assert estimate.corrected == pytest.approx(values.mean(), rel=1e-9)
-
-
-def test_jackknife_takes_the_bias_of_the_plain_variance_away():
-    values = np.random.default_rng(0).standard_normal(25)
-    estimate = jackknife(values.var(), [np.delete(values, i).var() for i in range(25)])
-    assert estimate.corrected == pytest.approx(values.var(ddof=1), rel=1e-12)
-
-
-def test_psnr_of_one_level_everywhere():
-    image = torch.full((2, 1, 4, 4), 100, dtype=torch.uint8)
-    value = peak_signal_to_noise(image + 1, image)
-    assert value.tolist() == pytest.approx([48.1308, 48.1308], abs=1e-4)
-    assert peak_signal_to_noise(image, image)[0].item() == pytest.approx(100)
-    mixed = image.clone()
-    mixed[0] += 1
-    mixed[1] += 10  # squared errors 1 and 100: the mean of decibels, not the decibels of the mean
-    assert peak_signal_to_noise(mixed, image).mean().item() == pytest.approx(38.13, abs=0.01)
-
-
-def test_accuracy_may_count_the_largest_few():
-    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 3.0, 2.0]])
-    label = torch.tensor([1, 0, 0])
-    assert [accuracy(logits, label, top) for top in (1, 2, 3, 4)] == pytest.approx(
-        [0, 1 / 3, 2 / 3, 1]
-    )
-
-
-def test_accuracy_is_the_share_of_hits():
-    logits = torch.tensor([[1.0, 0], [0, 1], [3, 2], [0, 5]])
-    assert accuracy(logits, torch.tensor([0, 1, 1, 0])) == 0.5

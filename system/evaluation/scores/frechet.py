@@ -1,36 +1,22 @@
-"""Scores of sets of images: the Frechet distance with its error bar, PSNR, accuracy.
+"""The Frechet distance between two sets of features.
 
 The distance between N(m1, S1) and N(m2, S2) is |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2).
 The matrix square root is never formed. With S1 = L L^T the last trace is the sum of the square
 roots of the eigenvalues of L^T S2 L, which is symmetric; with factors of both it is the sum of the
 singular values of L1^T L2, which stays exact when there are fewer samples than features.
 
-Source: Heusel et al. 2017, arXiv 1706.08500; the error bar is the delete-one-group jackknife.
+Source: Heusel et al. 2017, arXiv 1706.08500.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from jaxtyping import Float64
-from jaxtyping import Int
-from jaxtyping import UInt8
 from torch import Tensor
 
 from system.evaluation.statistics import FeatureStatistics
 from system.foundation.errors import NumericsError
 
 LOWEST_RELATIVE_EIGENVALUE = -1e-6  # below this, rounding does not explain it: the input is wrong
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its jackknife: bias-corrected value and standard error."""
-
-    value: float
-    corrected: float
-    standard_error: float
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
@@ -56,36 +42,6 @@ def frechet_distance_of(first: Float[Tensor, "N F"], second: Float[Tensor, "M F"
     # tr (S1 S2)^(1/2) is the nuclear norm of L1^T L2, and L = X^T is a factor of X^T X.
     cross = torch.linalg.svdvals(_reduced(centred_1) @ _reduced(centred_2).T).sum()
     return _distance(statistics_1, statistics_2, cross)
-
-
-def jackknife(value: float, without: Sequence[float]) -> Estimate:
-    """Standard error and bias correction from the values with one group left out each."""
-    groups = len(without)
-    assert groups > 1, "the jackknife needs at least two groups"
-    left_out = torch.tensor(without, dtype=torch.float64)
-    spread = (left_out - left_out.mean()).square().sum()
-    return Estimate(
-        value=value,
-        corrected=groups * value - (groups - 1) * left_out.mean().item(),
-        standard_error=((groups - 1) / groups * spread).sqrt().item(),
-    )
-
-
-def peak_signal_to_noise(
-    image: UInt8[Tensor, "B C H W"], original: UInt8[Tensor, "B C H W"]
-) -> Float64[Tensor, "B"]:
-    """PSNR of each 8-bit image in decibels; the squared error is floored at 1e-10 of the range.
-
-    A set's PSNR is the mean of these, not the PSNR of the mean error.
-    """
-    error = (image.double() - original.double()) / 255
-    return -10 * error.square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10()
-
-
-def accuracy(logits: Float[Tensor, "B K"], label: Int[Tensor, "B"], top: int = 1) -> float:
-    """Share of samples whose label is among the `top` largest logits, in [0, 1]."""
-    hits = logits.topk(top, dim=1).indices == label[:, None]
-    return hits.any(dim=1).double().mean().item()
 
 
 def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor) -> float:

@@ -1,0 +1,1 @@
+"""Frozen networks that look at images for a metric, and how images are made ready for them."""

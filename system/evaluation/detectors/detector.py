@@ -1,0 +1,47 @@
+"""What a metric's detector is: a frozen network, known by its weights and by how it is fed.
+
+    detector = open_detector(choice, device="cpu")
+    seen = detector.look(images)
+
+A choice is a record of plain values, so that every worker opens the same detector by itself.
+"""
+
+from abc import ABC
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from jaxtyping import UInt8
+from torch import Tensor
+
+KINDS = ("features", "spatial", "logits")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a detector makes of images, float32 on the CPU; of width 0 where it has no such thing."""
+
+    features: Float[Tensor, "N F"]
+    spatial: Float[Tensor, "N S"]  # of every cell of a grid, channels innermost
+    logits: Float[Tensor, "N classes"]
+
+    @staticmethod
+    def joined(parts: "list[Seen]") -> "Seen":
+        """Consecutive parts as one."""
+        return Seen(*(torch.cat([getattr(part, kind) for part in parts]) for kind in KINDS))
+
+
+class Detector(ABC):
+    """A frozen network that looks at 8-bit images of any size it accepts."""
+
+    name: str
+    digest: str  # of its weights, hexadecimal
+    resize: str  # the rule that brings images to its size; "none" where it takes them as they are
+
+    @abstractmethod
+    def look(self, image: UInt8[Tensor, "N C H W"]) -> Seen:
+        """What it makes of each image, the same bits whatever stands beside it in the batch.
+
+        Images are looked at in passes of a fixed size, the last one filled up.
+        """

@@ -1,0 +1,1 @@
+"""What is computed of features, logits and pixels: distances, scores, and their errors."""
