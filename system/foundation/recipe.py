@@ -17,6 +17,7 @@ from system.foundation.settings.data import Data
 from system.foundation.settings.engine import Engine
 from system.foundation.settings.evaluation import DigitsEvaluation
 from system.foundation.settings.evaluation import NoEvaluation
+from system.foundation.settings.evaluation import ReferenceEvaluation
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.flow import Flow
 from system.foundation.settings.objective import FeatureAlignment
@@ -40,9 +41,9 @@ class Recipe(Record):
     flow: Flow
     objective: Objective = Objective()
     engine: Engine = Engine()
-    evaluation: Annotated[NoEvaluation | DigitsEvaluation, Field(discriminator="kind")] = (
-        NoEvaluation()
-    )
+    evaluation: Annotated[
+        NoEvaluation | DigitsEvaluation | ReferenceEvaluation, Field(discriminator="kind")
+    ] = NoEvaluation()
     wandb: Wandb = Wandb()
 
     @property

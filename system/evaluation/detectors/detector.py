@@ -20,7 +20,7 @@ KINDS = ("features", "spatial", "logits")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What a detector makes of images, float32 on the CPU; of width 0 where it has no such thing."""
+    """What a detector makes of images, float32 on the CPU; width 0 is what it does not have."""
 
     features: Float[Tensor, "N F"]
     spatial: Float[Tensor, "N S"]  # of every cell of a grid, channels innermost

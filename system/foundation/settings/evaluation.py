@@ -1,5 +1,6 @@
 """How images are drawn from a flow, and how checkpoints are measured."""
 
+from typing import Annotated
 from typing import Any
 from typing import Literal
 from typing import Self
@@ -17,6 +18,8 @@ Blocks = Literal["deep", "all"]
 Parts = Literal["ab", "a", "b"]
 Ramp = Literal["none", "linear"]
 Against = Literal["null_class", "temperature"]
+Preset = Literal["adm_50k", "torch_fidelity", "tarflow", "dinov2"]
+LabelMode = Literal["random", "balanced", "train_frequency"]
 THE_RUNS = "null takes the run's"
 
 
@@ -111,17 +114,57 @@ class NoEvaluation(Record):
     kind: Literal["none"] = "none"
 
 
-class DigitsEvaluation(Sampler):
-    """The digits protocol: a classifier trained on real digits scores what the flow draws."""
+class Measuring(Sampler):
+    """What every kind of evaluation is told: when, how much may wait, and how work is cut."""
 
-    kind: Literal["digits"] = "digits"
     every_images: PositiveInt = Field(
         description="images between two evaluations; on checkpoints only"
     )
     seed: int = Field(0, ge=0, description="seed of the drawn noise and labels")
+    batch: PositiveInt = Field(
+        256, description="images per unit of work: what a killed worker costs; changes no number"
+    )
+    waiting: PositiveInt = Field(
+        2,
+        description="checkpoints that may wait for their evaluation; of more than these the oldest "
+        "are left out, the last one never",
+    )
+    timeout_s: PositiveInt = Field(900, description="seconds before an evaluation is given up")
+
+
+class DigitsEvaluation(Measuring):
+    """The digits protocol: a classifier trained on real digits scores what the flow draws."""
+
+    kind: Literal["digits"] = "digits"
     density_samples: PositiveInt = Field(4, description="posterior draws of an image, Bayes")
     gradient_samples: PositiveInt = Field(
         16, description="posterior draws per image: one-gradient classifier"
     )
-    batch: PositiveInt = Field(256, description="images per pass")
-    timeout_s: PositiveInt = Field(900, description="seconds before an evaluation is given up")
+
+
+class ReferenceEvaluation(Measuring):
+    """Drawn images against the statistics of a reference, under a protocol of the field's."""
+
+    kind: Preset = Field(description="the protocol: see system/evaluation/presets.py")
+    reference: str = Field(
+        description="path or url of the reference: ADM's npz, or a folder that "
+        "jobs/reference_statistics.py wrote"
+    )
+    detector: str = Field(description="path or url of the detector's weights")
+    samples: PositiveInt = Field(50_000, description="images to draw")
+    labels: LabelMode = Field(
+        "random",
+        description="random: uniform and independent; balanced: every class as often; "
+        "train_frequency: as often as in the training split",
+    )
+    held_out_images: Annotated[int, Field(ge=0)] = Field(
+        2000, description="held-out images for density and reconstruction; 0 for neither"
+    )
+    density_samples: PositiveInt = Field(1, description="posterior draws of an image, density")
+    gradient_samples: PositiveInt = Field(
+        1, description="posterior draws per image: one-gradient classifier"
+    )
+    lpips: str | None = Field(
+        None, description="path or url of the trunk's weights for LPIPS; null leaves it out"
+    )
+    timeout_s: PositiveInt = Field(6 * 3600, description="seconds before one is given up")

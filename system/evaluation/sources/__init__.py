@@ -1,0 +1,1 @@
+"""Where images to be measured come from: a flow, an autoencoder, shards, anyone's files."""
