@@ -3,11 +3,13 @@
     detector = open_detector(choice, device="cpu")
     seen = detector.look(images)
 
-A choice is a record of plain values, so that every worker opens the same detector by itself.
+A choice is a record of plain values (`choice.py`), so that every worker opens the same detector by
+itself.
 """
 
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 KINDS = ("features", "spatial", "logits")
+PASS = 64  # images that a network looks at at once, whatever the batch: rounding depends on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +34,10 @@ class Seen:
         """Consecutive parts as one."""
         return Seen(*(torch.cat([getattr(part, kind) for part in parts]) for kind in KINDS))
 
+    def first(self, count: int) -> "Seen":
+        """What was made of the first `count` images."""
+        return Seen(self.features[:count], self.spatial[:count], self.logits[:count])
+
 
 class Detector(ABC):
     """A frozen network that looks at 8-bit images of any size it accepts."""
@@ -43,5 +50,19 @@ class Detector(ABC):
     def look(self, image: UInt8[Tensor, "N C H W"]) -> Seen:
         """What it makes of each image, the same bits whatever stands beside it in the batch.
 
-        Images are looked at in passes of a fixed size, the last one filled up.
+        Images are looked at in passes of a fixed size, the last one filled up. Raises DataError for
+        images that it cannot look at, before any pass.
         """
+
+
+@torch.no_grad()
+def look_in_passes(image: UInt8[Tensor, "N C H W"], look: Callable[[Tensor], Seen]) -> Seen:
+    """What `look` makes of images, shown PASS of them at a time; the last pass ends in black."""
+    if not len(image):
+        return look(image.new_zeros(PASS, *image.shape[1:])).first(0)
+    parts = []
+    for shown in image.split(PASS):
+        missing = PASS - len(shown)
+        filled = torch.cat([shown, shown.new_zeros(missing, *shown.shape[1:])])
+        parts.append(look(filled).first(len(shown)))
+    return Seen.joined(parts)

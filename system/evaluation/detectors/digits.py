@@ -26,15 +26,16 @@ from torch.nn import functional
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.detectors.detector import Detector
 from system.evaluation.detectors.detector import Seen
+from system.evaluation.detectors.detector import look_in_passes
 from system.evaluation.labelled import Labelled
 from system.foundation import storage
 from system.foundation import streams
 from system.foundation.errors import DataError
 from system.foundation.settings.record import Record
 
+SMALLEST = 8  # side of images, in pixels
 GRID = 8  # layers of the network's body up to its last grid
 SPATIAL_CHANNELS = 7  # of the last grid, as in ADM's evaluator
-UNIT = 128  # images seen at once, whatever the batch of the evaluation: rounding depends on it
 
 
 class Training(Record):
@@ -57,6 +58,8 @@ class DigitsNetwork(nn.Module):
 
     def __init__(self, channels: int, classes: int, training: Training) -> None:
         super().__init__()
+        self.channels, self.classes = channels, classes
+        self.width, self.features = training.width, training.features
         width = training.width
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
@@ -89,14 +92,24 @@ class DigitsDetector(Detector):
     name = "digits-cnn"
     resize = "none"
 
-    def __init__(self, network: DigitsNetwork) -> None:
-        self.network = network.eval().requires_grad_(False)
+    def __init__(self, network: DigitsNetwork, device: str = "cpu") -> None:
         self.digest = _digest(network.state_dict())
+        self.device = torch.device(device)
+        self.network = network.eval().requires_grad_(False).to(self.device)
 
-    @torch.no_grad()
     def look(self, image: UInt8[Tensor, "N C H W"]) -> Seen:
-        """Features and logits, float32, computed in units of fixed size and in order."""
-        return Seen.joined([Seen(*self.network(_to_float(unit))) for unit in image.split(UNIT)])
+        """Features, spatial features and logits. Raises DataError for images of other channels."""
+        channels, side = self.network.channels, min(image.shape[2:])
+        if image.shape[1] != channels or side < SMALLEST:
+            raise DataError(
+                f"images have {image.shape[1]} channels and {side} pixels on their shorter side, "
+                f"but {self.name} was trained on {channels} channels and needs {SMALLEST} pixels; "
+                "measure images like those it was trained on"
+            )
+        return look_in_passes(image, self._look)
+
+    def _look(self, shown: UInt8[Tensor, "N C H W"]) -> Seen:
+        return Seen(*(each.cpu() for each in self.network(_to_float(shown.to(self.device)))))
 
 
 def digits_detector(
@@ -114,21 +127,58 @@ def digits_detector(
     """
     training = training or Training()
     channels, side = train.image.shape[1], train.image.shape[-1]
-    if side < 8:
+    if side < SMALLEST:
         raise DataError(
             f"images of {side}x{side} pixels (data {data_digest}) are too small for the digits "
-            "detector; expected a side of at least 8. Set evaluation.kind=none or pack larger ones"
+            f"detector; expected a side of at least {SMALLEST}. Set evaluation.kind=none or pack "
+            "larger ones"
         )
-    key = _key(data_digest, training)
-    url = storage.join(folder, f"{DigitsDetector.name}-{key}.safetensors")
+    url = digits_url(folder, data_digest, training)
     network = DigitsNetwork(channels, classes, training)
     if storage.exists(url):
-        _fill(network, storage.read_bytes(url), url)
+        _fill(network, _loaded(storage.read_bytes(url), url), url)
     else:
         with exact_arithmetic(threads=1):  # the number of threads would change the rounding
             train_digits(network, train, training)
         storage.write_bytes(url, save(network.state_dict()))
     return DigitsDetector(network)
+
+
+def digits_url(folder: str, data_digest: str, training: Training | None = None) -> str:
+    """Where `digits_detector` keeps the detector of these data."""
+    key = _key(data_digest, training or Training())
+    return storage.join(folder, f"{DigitsDetector.name}-{key}.safetensors")
+
+
+def read_digits(url: str) -> DigitsNetwork:
+    """The network that is stored at a path or url. Raises DataError if it is absent or damaged."""
+    if not storage.exists(url):
+        raise DataError(
+            f"{url}: no file; expected the weights of {DigitsDetector.name}, which an evaluation "
+            "with evaluation.kind=digits trains and stores in the folder `detectors` beside the run"
+        )
+    weights = _loaded(storage.read_bytes(url), url)
+    first, last = weights.get("body.0.weight"), weights.get("head.weight")
+    if first is None or last is None or first.ndim != 4 or last.ndim != 2:
+        raise DataError(
+            f"{url}: found other weights than those of {DigitsDetector.name} "
+            f"({', '.join(sorted(weights)[:3])}, ...); give the file that an evaluation stored"
+        )
+    training = Training(width=first.shape[0], features=last.shape[1])
+    network = DigitsNetwork(first.shape[1], last.shape[0], training)
+    _fill(network, weights, url)
+    return network
+
+
+def open_digits(url: str, digest: str, device: str = "cpu") -> DigitsDetector:
+    """The detector stored at a path or url. Raises DataError if its weights are not of `digest`."""
+    detector = DigitsDetector(read_digits(url), device)
+    if detector.digest != digest:
+        raise DataError(
+            f"{url}: found weights with digest {detector.digest}, expected {digest}: the file was "
+            "replaced since it was chosen. Measure again, so that the new one is chosen"
+        )
+    return detector
 
 
 def train_digits(network: DigitsNetwork, train: Labelled, training: Training) -> None:
@@ -173,14 +223,25 @@ def _to_float(image: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     return image.float() / 127.5 - 1
 
 
-def _fill(network: nn.Module, content: bytes, url: str) -> None:
+def _loaded(content: bytes, url: str) -> dict[str, Tensor]:
     try:
-        network.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError) as problem:
-        raise DataError(
-            f"{url}: found a damaged detector ({type(problem).__name__}: {problem}); expected "
-            "weights that an earlier evaluation stored. Delete it: the next one trains it anew"
-        ) from problem
+        return load(content)
+    except SafetensorError as problem:
+        raise _damaged(url, problem) from problem
+
+
+def _fill(network: nn.Module, weights: dict[str, Tensor], url: str) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as problem:
+        raise _damaged(url, problem) from problem
+
+
+def _damaged(url: str, problem: Exception) -> DataError:
+    return DataError(
+        f"{url}: found a damaged detector ({type(problem).__name__}: {problem}); expected "
+        "weights that an earlier evaluation stored. Delete it: the next one trains it anew"
+    )
 
 
 def _key(data_digest: str, training: Training) -> str:

@@ -1,8 +1,10 @@
-"""Parts of what was seen become one, kind by kind."""
+"""Parts of what was seen become one, and passes are always full."""
 
 import torch
 
+from system.evaluation.detectors.detector import PASS
 from system.evaluation.detectors.detector import Seen
+from system.evaluation.detectors.detector import look_in_passes
 
 
 def test_parts_are_joined_in_order():
@@ -12,3 +14,17 @@ def test_parts_are_joined_in_order():
     assert joined.features.tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1]]
     assert joined.spatial.shape == (3, 0)
     assert joined.logits.sum(dim=1).tolist() == [0, 0, 4]
+
+
+def test_every_pass_is_full_and_in_order():
+    sizes = []
+
+    def look(shown):
+        sizes.append(len(shown))
+        mean = shown.float().mean(dim=(1, 2, 3))
+        return Seen(mean[:, None], mean.new_zeros(len(mean), 0), mean.new_zeros(len(mean), 0))
+
+    image = torch.arange(PASS + 9, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
+    assert look_in_passes(image, look).features[:, 0].tolist() == list(range(PASS + 9))
+    assert look_in_passes(image[:0], look).features.shape == (0, 1)
+    assert sizes == [PASS, PASS, PASS]

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.detectors.detector import PASS
 from system.evaluation.detectors.digits import GRID
 from system.evaluation.detectors.digits import SPATIAL_CHANNELS
-from system.evaluation.detectors.digits import UNIT
 from system.evaluation.detectors.digits import Training
 from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.labelled import Labelled
@@ -51,15 +51,22 @@ def test_other_data_or_settings_are_another_detector(train, tmp_path):
 
 
 def test_features_do_not_depend_on_what_else_is_looked_at(detector, train):
-    whole = detector.look(train.image[: 2 * UNIT + 5])
-    assert whole.features.shape == (2 * UNIT + 5, 64)
-    assert torch.equal(detector.look(train.image[:UNIT]).features, whole.features[:UNIT])
+    whole = detector.look(train.image[: 2 * PASS + 5])
+    assert whole.features.shape == (2 * PASS + 5, 64)
+    assert torch.equal(detector.look(train.image[:3]).features, whole.features[:3])
+    last = detector.look(train.image[2 * PASS : 2 * PASS + 5])
+    assert torch.equal(last.logits, whole.logits[2 * PASS :])
+
+
+def test_images_of_other_channels_are_refused(detector, train):
+    with pytest.raises(DataError, match="3 channels"):
+        detector.look(train.image[:2].expand(-1, 3, -1, -1))
 
 
 def test_spatial_features_know_where_things_are(detector, train):
     spatial = detector.look(train.image[:9]).spatial
     assert spatial.shape == (9, 4 * 4 * SPATIAL_CHANNELS)
-    grid = detector.network.body[:GRID](train.image[:9].float() / 127.5 - 1)
+    grid = detector.network.body[:GRID](train.image[:PASS].float() / 127.5 - 1)[:9]
     assert torch.equal(spatial[:, :SPATIAL_CHANNELS], grid[:, :SPATIAL_CHANNELS, 0, 0])
 
 
