@@ -183,6 +183,7 @@ def _measurements(
                 protocol=Protocol(
                     preset="probe",
                     metric=f"linear_probe_{name}",
+                    definition=None,
                     samples=samples,
                     reference=reference,
                     averaging_decay=subject.recipe.engine.averaging_decay,
@@ -193,5 +194,7 @@ def _measurements(
                     drawing=None,
                     latents=latents,
                     probe=way,
+                    scoring=None,
+                    groups=None,
                 ),
             )

@@ -36,7 +36,7 @@ from system.interop.model_card import model_card
 
 CARD = "README.md"
 AUTOENCODER = "autoencoder."
-_EVALUATION = re.compile(r"(\d{12,})-[a-z_]+\.json")
+_EVALUATION = re.compile(r"(\d{12,})-[a-z0-9_]+\.json")
 
 
 def write_hub(checkpoint: str, out: str, *, licence: str | None = None) -> list[str]:

@@ -31,11 +31,13 @@ class Bench:
         reference: str,
         drawing: Drawing | None = None,
         latents: Latents | None = None,
+        groups: int | None = None,
     ) -> Protocol:
         """The protocol of a metric of 8-bit images that the detector looked at."""
         return Protocol(
             preset="digits",
             metric=metric,
+            definition=None,
             samples=samples,
             reference=f"{self.data_digest}: {reference}",
             averaging_decay=self.subject.recipe.engine.averaging_decay,
@@ -46,6 +48,8 @@ class Bench:
             drawing=drawing,
             latents=latents,
             probe=None,
+            scoring=None,
+            groups=groups,
         )
 
     def density_protocol(self, metric: str, latents: Latents) -> Protocol:

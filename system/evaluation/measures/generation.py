@@ -125,7 +125,11 @@ def drawn_quality(
     image = draw(bench.subject, drawing, range(count), label, settings.batch)
     seen = bench.detector.look(image)
     fid = bench.protocol(
-        "frechet_distance", samples=cut.features.count, reference=_halves(bench), drawing=drawing
+        "frechet_distance",
+        samples=cut.features.count,
+        reference=_halves(bench),
+        drawing=drawing,
+        groups=GROUPS,
     )
     sfid = fid.model_copy(update={"metric": SPATIAL})
     measured = [

@@ -42,8 +42,8 @@ def test_writes_every_number_with_its_protocol_and_a_grid(commit, recipe, root, 
     assert unregistered(found) == []
     written = record(run)
     assert written["images_seen"] == 2560
-    assert written["checkpoint"] == url
-    assert set(written["seconds"]) == {"prepare", "reconstruction", "density", "generation"}
+    assert written["checkpoint"] == url.rpartition("/")[2]
+    assert "seconds" not in written  # equal results are equal bytes
     for name, measured in written["measurements"].items():
         assert found[name] == measured["value"]
         assert Protocol.model_validate(measured["protocol"]).digest == measured["protocol_digest"]
