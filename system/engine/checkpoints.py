@@ -169,29 +169,53 @@ def flaw(url: str, *, verify: bool = True) -> str | None:
     return None
 
 
-def read_averaged(checkpoint_url: str) -> tuple[Recipe, dict[str, Tensor], int]:
+def further_average(decay: float) -> str:
+    """The file of the weights averaged by one of the recipe's further decays."""
+    return f"averaged-{decay!r}.safetensors"
+
+
+def read_averaged(
+    checkpoint_url: str, *, decay: float | None = None
+) -> tuple[Recipe, dict[str, Tensor], int]:
     """Recipe, averaged weights (float32, by name) and images seen of a committed checkpoint.
 
-    A folder of released weights is as good. Raises CheckpointError where it is absent, not
-    committed, or damaged.
+    `decay` chooses one of the averages that it holds; None stands for the recipe's first. A folder
+    of released weights, which holds one, is as good. Raises CheckpointError where it is absent, not
+    committed, or damaged, or holds no such average.
     """
     if is_released(checkpoint_url):
-        return read_released(checkpoint_url)
+        recipe, weights, images_seen = read_released(checkpoint_url)
+        _average_of(recipe, decay, held=1)
+        return recipe, weights, images_seen
     if not storage.exists(checkpoint_url):
         raise CheckpointError(f"no checkpoint at {checkpoint_url}: there is no such folder")
     try:
         files = _files(_read_markers(checkpoint_url))
-        for name in (STATE, AVERAGED):
-            if name not in files:
-                raise CheckpointError(f"{name} is in no commit marker")
-            _check(storage.join(checkpoint_url, name), name, files[name])
+        _check_listed(checkpoint_url, STATE, files)
         state = read_state(checkpoint_url)
-        weights = safetensors.torch.load(storage.read_bytes(storage.join(checkpoint_url, AVERAGED)))
-        return recipe_from_mapping(state["recipe"]), weights, int(state["images_seen"])
+        recipe = recipe_from_mapping(state["recipe"])
+        averaged = _average_of(recipe, decay, held=len(recipe.engine.decays))
+        _check_listed(checkpoint_url, averaged, files)
+        weights = safetensors.torch.load(storage.read_bytes(storage.join(checkpoint_url, averaged)))
+        return recipe, weights, int(state["images_seen"])
     except (CheckpointError, SafetensorError, RecipeError, KeyError) as error:
         raise CheckpointError(
             f"checkpoint {checkpoint_url} cannot be used: {error}. Choose another one of the run"
         ) from error
+
+
+def _average_of(recipe: Recipe, decay: float | None, *, held: int) -> str:
+    """The file of the average with this decay. Raises CheckpointError where there is none."""
+    decays = recipe.engine.decays[:held]
+    if decay is None or decay == decays[0]:
+        return AVERAGED
+    if decay not in decays:
+        raise CheckpointError(
+            f"it holds no average of decay {decay:g}; expected one of "
+            f"{', '.join(f'{one:g}' for one in decays)}. A run keeps further ones where "
+            "engine.further_decays lists them"
+        )
+    return further_average(decay)
 
 
 def read_state(url: str) -> dict[str, Any]:
@@ -268,6 +292,12 @@ def _is_complete(url: str) -> bool:
     except CheckpointError:
         return False
     return True
+
+
+def _check_listed(url: str, name: str, files: dict[str, dict[str, Any]]) -> None:
+    if name not in files:
+        raise CheckpointError(f"{name} is in no commit marker")
+    _check(storage.join(url, name), name, files[name])
 
 
 def _check(url: str, name: str, written: dict[str, Any]) -> None:

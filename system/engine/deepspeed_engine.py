@@ -5,6 +5,7 @@ with bf16 the module computes in bf16 while the optimiser keeps float32 masters.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from system.engine.deepspeed_config import clips_itself
 from system.engine.deepspeed_config import deepspeed_config
 from system.engine.gather import gather_averages
 from system.engine.gather import gather_weights
-from system.engine.optimiser import DECAY
+from system.engine.optimiser import DECAYS
 from system.engine.optimiser import AveragingAdamw
 from system.engine.optimiser import parameter_groups
 from system.engine.records import tensors_in
@@ -115,13 +116,14 @@ class Engine:
         self._engine.backward(loss)
         self._backwards += 1
 
-    def step(self, learning_rate: float, averaging_decay: float) -> StepOutcome:
-        """Move the weights and their average, unless a gradient is not finite on any worker."""
+    def step(self, learning_rate: float, decays: Sequence[float]) -> StepOutcome:
+        """Move the weights and their averages, one for each decay, unless a gradient is not finite
+        on any worker."""
         assert self._backwards == self._accumulation, "an update needs all of its micro-batches"
         self._backwards = 0
         for group in self._engine.basic_optimizer.param_groups:
             group["lr"] = learning_rate
-            group[DECAY] = averaging_decay
+            group[DECAYS] = [*decays]
         if self._is_bare:
             return self._bare_step()
         self._engine.step()
@@ -145,9 +147,9 @@ class Engine:
         """All weights in float32 by name, on the CPU of rank 0; empty elsewhere."""
         return self._collect(gather_weights(self._engine, self.module))
 
-    def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights alike."""
-        return self._collect(gather_averages(self._engine, self.module))
+    def averaged(self, which: int = 0) -> dict[str, Tensor]:
+        """The averaged weights alike, by the place of their decay among those of the steps."""
+        return self._collect(gather_averages(self._engine, self.module, which))
 
     def _collect(self, gathered: Any) -> dict[str, Tensor]:
         whole: dict[str, Tensor] = {}

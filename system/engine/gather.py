@@ -13,7 +13,7 @@ from deepspeed.utils import safe_get_full_optimizer_state
 from torch import Tensor
 from torch import nn
 
-from system.engine.optimiser import AVERAGE
+from system.engine.optimiser import average_key
 
 
 def gather_weights(
@@ -24,11 +24,13 @@ def gather_weights(
 
 
 def gather_averages(
-    engine: deepspeed.DeepSpeedEngine, module: nn.Module
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module, which: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """The averaged weights alike. What is not trained, or not yet moved, is its own average."""
-    moved = any(AVERAGE in state for state in engine.basic_optimizer.state.values())
-    return _gather(engine, module, state_key=AVERAGE if moved else None)
+    """The averaged weights alike, by the place of their decay. What is not trained, or not yet
+    moved, is its own average."""
+    key = average_key(which)
+    moved = any(key in state for state in engine.basic_optimizer.state.values())
+    return _gather(engine, module, state_key=key if moved else None)
 
 
 def _gather(

@@ -1,7 +1,8 @@
-"""AdamW that also carries the averaged weights, as one more state tensor beside its moments.
+"""AdamW that also carries averages of the weights, as more state tensors beside its moments.
 
-Being optimiser state, the average is sharded, saved and restored by ZeRO exactly like a moment: no
-second copy of the model on any worker, and no code of ours that knows how weights are cut.
+Being optimiser state, an average is sharded, saved and restored by ZeRO exactly like a moment: no
+second copy of the model on any worker, and no code of ours that knows how weights are cut. There
+is one for each decay.
 
     average = decay * average + (1 - decay) * weight,   average_0 = weight_0
 
@@ -16,16 +17,21 @@ from torch import nn
 
 from system.foundation.settings.engine import Adamw
 
-AVERAGE = "average"  # the state's key
-DECAY = "averaging_decay"  # the parameter group's key
+DECAYS = "averaging_decays"  # the parameter group's key
 DECAYED_MODULES = (nn.Linear, nn.Conv2d)
 
 
-class AveragingAdamw(torch.optim.AdamW):
-    """AdamW with fused kernels whose state holds the averaged weights too.
+def average_key(which: int) -> str:
+    """The state's key of an average, by the place of its decay."""
+    return "average" if which == 0 else f"average_{which}"
 
-    Learning rate and `averaging_decay` are keys of every parameter group, zero until they are set
-    before each step. A parameter without a gradient is left alone, its average included.
+
+class AveragingAdamw(torch.optim.AdamW):
+    """AdamW with fused kernels whose state holds averaged weights too.
+
+    Learning rate and `averaging_decays` are keys of every parameter group, zero and empty until
+    they are set before each step. A parameter without a gradient is left alone, its averages
+    included. An average that a restored state lacks begins with the weight as it is.
     """
 
     def __init__(self, groups: list[dict[str, object]], settings: Adamw) -> None:
@@ -37,28 +43,29 @@ class AveragingAdamw(torch.optim.AdamW):
             fused=True,
         )
         for group in self.param_groups:
-            group.setdefault(DECAY, 0.0)
+            group.setdefault(DECAYS, ())
 
     @torch.no_grad()
     def step(  # type: ignore[override]
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
-        """Move the weights, then their average."""
-        # AdamW fills a state only while it is empty, so the start of the average waits outside.
+        """Move the weights, then their averages."""
+        # AdamW fills a state only while it is empty, so the start of an average waits outside.
         start = {
-            weight: weight.detach().clone()
+            (weight, average_key(which)): weight.detach().clone()
             for group in self.param_groups
             for weight in group["params"]
-            if weight.grad is not None and AVERAGE not in self.state[weight]
+            for which in range(len(group[DECAYS]))
+            if weight.grad is not None and average_key(which) not in self.state[weight]
         }
         loss = super().step(closure)
-        for weight, average in start.items():
-            self.state[weight][AVERAGE] = average
+        for (weight, key), average in start.items():
+            self.state[weight][key] = average
         for group in self.param_groups:
             moved = [weight for weight in group["params"] if weight.grad is not None]
-            if moved:
-                averages = [self.state[weight][AVERAGE] for weight in moved]
-                torch._foreach_lerp_(averages, moved, 1 - group[DECAY])
+            for which, decay in enumerate(group[DECAYS] if moved else ()):
+                averages = [self.state[weight][average_key(which)] for weight in moved]
+                torch._foreach_lerp_(averages, moved, 1 - decay)
         return loss
 
 

@@ -24,11 +24,11 @@ def learning_rate(
             return peak * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def averaging_decay(settings: Engine, updates: int) -> float:
-    """The decay of the averaged weights at the update after `updates` others."""
+def averaging_decays(settings: Engine, updates: int) -> list[float]:
+    """The decay of each average of the weights at the update after `updates` others."""
     if not settings.averaging_warmup:
-        return settings.averaging_decay
-    return min(settings.averaging_decay, (1 + updates) / (10 + updates))
+        return [*settings.decays]
+    return [min(decay, (1 + updates) / (10 + updates)) for decay in settings.decays]
 
 
 def is_due(every: int, before: int, after: int) -> bool:

@@ -203,7 +203,8 @@ def checkpoint_bytes(recipe: Recipe) -> int:
     """About the size of one checkpoint."""
     with torch.device("meta"):
         model = JointModel(recipe)
-    return CHECKPOINT_BYTES_PER_PARAMETER * sum(p.numel() for p in model.parameters())
+    per_parameter = CHECKPOINT_BYTES_PER_PARAMETER + 8 * len(recipe.engine.further_decays)
+    return per_parameter * sum(p.numel() for p in model.parameters())
 
 
 def check_space(url: str, checkpoint: int, kept: int) -> None:

@@ -21,6 +21,7 @@ from data_pipeline.shards.manifest import difference
 from system.alignment.teacher import Teacher
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE
+from system.engine.checkpoints import further_average
 from system.engine.checkpoints import read_state
 from system.engine.deepspeed_engine import Engine
 from system.foundation.config import flatten
@@ -115,9 +116,12 @@ class TrainState:
         self.engine.save(folder / "engine")
         if self.critic is not None:
             self.critic.save(folder / "critic")
-        averaged = self.engine.averaged()
+        for which, decay in enumerate(self.recipe.engine.decays):
+            averaged = self.engine.averaged(which)
+            if self.world.is_first:
+                name = further_average(decay) if which else AVERAGED
+                safetensors.torch.save_file(averaged, folder / name)
         if self.world.is_first:
-            safetensors.torch.save_file(averaged, folder / AVERAGED)
             (folder / STATE).write_text(json.dumps(self._statement(), indent=1))
 
     def restore(self, folder: Path) -> list[str]:

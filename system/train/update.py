@@ -18,7 +18,7 @@ from torch import Tensor
 from system.engine.deepspeed_engine import Engine
 from system.engine.deepspeed_engine import StepOutcome
 from system.engine.freeze import frozen
-from system.engine.schedules import averaging_decay
+from system.engine.schedules import averaging_decays
 from system.engine.schedules import learning_rate
 from system.foundation import streams
 from system.foundation.nouns import Batch
@@ -146,13 +146,13 @@ def _step(state: TrainState, critic: Engine | None) -> tuple[dict[str, float], S
     """
     settings = state.recipe.engine
     rate = _rate(state, settings.optimiser.learning_rate)
-    decay = averaging_decay(settings, state.progress.updates)
-    stepped = state.engine.step(rate, decay)
+    decays = averaging_decays(settings, state.progress.updates)
+    stepped = state.engine.step(rate, decays)
     adversarial = state.recipe.objective.adversarial
     if critic is not None and isinstance(adversarial, PatchGan):
-        critic_stepped = critic.step(_rate(state, adversarial.learning_rate), decay)
+        critic_stepped = critic.step(_rate(state, adversarial.learning_rate), decays[:1])
         stepped = replace(stepped, skipped=stepped.skipped or critic_stepped.skipped)
-    return {"train/learning_rate": rate, "train/averaging_decay": decay}, stepped
+    return {"train/learning_rate": rate, "train/averaging_decay": decays[0]}, stepped
 
 
 def _rate(state: TrainState, peak: float) -> float:

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 from typing import Literal
+from typing import Self
 
 from pydantic import Field
+from pydantic import model_validator
 
 from system.foundation.settings.record import Fraction
 from system.foundation.settings.record import PositiveInt
@@ -50,6 +52,11 @@ class Engine(Record):
     averaging_decay: Fraction = Field(
         0.9999, description="decay of the averaged weights, per update"
     )
+    further_decays: tuple[Fraction, ...] = Field(
+        (),
+        description="decays of further averages that a checkpoint holds, for evaluation to choose "
+        "among; each costs 4 bytes per parameter",
+    )
     averaging_warmup: bool = Field(
         True,
         description="limit the decay to (1 + updates) / (10 + updates), so that early weights fade",
@@ -58,3 +65,17 @@ class Engine(Record):
         10,
         description="updates skipped in a row for values that are not finite before the run stops",
     )
+
+    @model_validator(mode="after")
+    def _averages_differ(self) -> Self:
+        if len(set(self.decays)) < len(self.decays):
+            raise ValueError(
+                f"further_decays has one twice, or averaging_decay ({self.averaging_decay:g}) once "
+                f"more: found {list(self.further_decays)}, expected decays that all differ"
+            )
+        return self
+
+    @property
+    def decays(self) -> tuple[float, ...]:
+        """The decays of all averages: first that of the averaged weights, then further ones."""
+        return (self.averaging_decay, *self.further_decays)

@@ -19,7 +19,7 @@ from system.foundation.world import World
 
 STAGES = (0, 1, 2, 3)
 PRECISIONS = ("fp32", "bf16")
-RATE, DECAY, ACCUMULATION = 1e-2, 0.5, 2
+RATE, DECAYS, ACCUMULATION = 1e-2, (0.5, 0.9), 2
 POISONED = 3  # the update whose loss is not a number on the last worker
 
 
@@ -59,14 +59,14 @@ class Findings:
     start: dict[str, Tensor]
     start_averages: dict[str, Tensor]
     history: list[dict[str, Tensor]]  # master weights after each of the first updates
-    averages: dict[str, Tensor]  # after those updates
+    averages: list[dict[str, Tensor]]  # of each decay, after those updates
     losses: list[float]
     steps: list[StepOutcome]
     after: dict[str, Tensor]  # weights after the poisoned update and one more
     resumed_losses: list[float]
     resumed_weights: dict[str, Tensor]
     resumed_averages: dict[str, Tensor]
-    averages_on_restore: dict[str, Tensor]
+    averages_on_restore: list[dict[str, Tensor]]
     complaint: str  # about the state of another stage
     leaks: dict[bool, float | str] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ def _explore(world: World, stage: int, precision: str, folder: Path) -> Findings
     for update in range(2):
         _train(engine, world, update, losses, steps)
         history.append(engine.weights())
-    averages = engine.averaged()
+    averages = [engine.averaged(which) for which in range(len(DECAYS))]
     shared = _save_together(engine, world, folder)
     for update in range(2, 5):
         _train(engine, world, update, losses, steps)
@@ -103,7 +103,7 @@ def _explore(world: World, stage: int, precision: str, folder: Path) -> Findings
 
     resumed, _ = _engine(world, stage, precision)
     resumed.restore(shared)
-    averages_on_restore = resumed.averaged()
+    averages_on_restore = [resumed.averaged(which) for which in range(len(DECAYS))]
     resumed_losses: list[float] = []
     for update in range(2, 5):
         _train(resumed, world, update, resumed_losses, [])
@@ -150,7 +150,7 @@ def _train(
             loss = loss * float("nan")
         engine.backward(loss)
         total += loss.item() / ACCUMULATION
-    steps.append(engine.step(RATE, DECAY))
+    steps.append(engine.step(RATE, DECAYS))
     losses.append(total)
 
 
@@ -193,10 +193,10 @@ def _leak(world: World, stage: int, *, freeze: bool) -> float | str:
                     generator.backward(critic.module(made).mean())
             else:
                 generator.backward(critic.module(made).mean())
-            generator.step(RATE, DECAY)
+            generator.step(RATE, DECAYS)
             loss = critic.forward(made.detach()).square().mean()
             critic.backward(loss)
-            critic.step(RATE, DECAY)
+            critic.step(RATE, DECAYS)
     except AssertionError as error:
         return f"AssertionError: {error}"
     return loss.item()

@@ -9,6 +9,7 @@ import torch
 from system.engine import checkpoints
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import flaw
+from system.engine.checkpoints import further_average
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import read_averaged
 from system.engine.checkpoints import read_state
@@ -244,6 +245,23 @@ def test_averaged_weights_come_with_their_recipe(averaged_url, make_recipe) -> N
     assert recipe == make_recipe()
     assert weights["flow.weight"].tolist() == [0, 1, 2]
     assert images_seen == 640
+
+
+def test_an_average_is_chosen_by_its_decay(tmp_path, make_recipe) -> None:
+    recipe = make_recipe(engine={"averaging_decay": 0.9, "further_decays": [0.5, 0.99]})
+    folder = tmp_path / "local"
+    folder.mkdir()
+    names = [checkpoints.AVERAGED, *map(further_average, recipe.engine.further_decays)]
+    for value, name in enumerate(names):
+        safetensors.torch.save_file({"w": torch.tensor([float(value)])}, folder / name)
+    state = {"images_seen": 640, "recipe": recipe.model_dump(mode="json")}
+    (folder / checkpoints.STATE).write_text(json.dumps(state))
+    url = str(tmp_path / "checkpoints" / name_of(640, 1))
+    upload(folder, url, 0, 1)
+    found = [read_averaged(url, decay=decay)[1]["w"].item() for decay in (None, 0.9, 0.5, 0.99)]
+    assert found == [0, 0, 1, 2]
+    with pytest.raises(CheckpointError, match=r"decay 0\.7; expected one of 0\.9, 0\.5"):
+        read_averaged(url, decay=0.7)
 
 
 def test_no_averaged_weights_where_there_is_nothing(tmp_path) -> None:

@@ -10,7 +10,7 @@ from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.world import World
 from tests.system.engine.matrix import ACCUMULATION
-from tests.system.engine.matrix import DECAY
+from tests.system.engine.matrix import DECAYS
 from tests.system.engine.matrix import POISONED
 from tests.system.engine.matrix import PRECISIONS
 from tests.system.engine.matrix import RUNNING
@@ -40,14 +40,15 @@ def test_weights_and_averages_start_at_the_modules_weights(findings, case) -> No
 @matrix
 def test_averages_are_the_written_recursion_over_the_float32_weights(findings, case) -> None:
     found = findings[0][case]
-    for name, average in found.averages.items():
-        if name == "running":
-            continue
-        expected = found.start_averages[name].float()
-        for weights in found.history:
-            expected = DECAY * expected + (1 - DECAY) * weights[name].float()
-        # Two updates of lerp against two of multiply and add.
-        torch.testing.assert_close(average.float(), expected, atol=1e-7, rtol=1e-6)
+    for decay, averages in zip(DECAYS, found.averages, strict=True):
+        for name, average in averages.items():
+            if name == "running":
+                continue
+            expected = found.start_averages[name].float()
+            for weights in found.history:
+                expected = decay * expected + (1 - decay) * weights[name].float()
+            # Two updates of lerp against two of multiply and add.
+            torch.testing.assert_close(average.float(), expected, atol=1e-7, rtol=1e-6)
 
 
 @matrix
@@ -56,9 +57,9 @@ def test_a_running_buffer_stays_float32_and_is_its_own_average(findings, case) -
     passes = torch.tensor(RUNNING)
     for _ in range(2 * ACCUMULATION):
         passes *= RUNNING_FACTOR
-    assert torch.equal(found.averages["running"], passes)
+    assert torch.equal(found.averages[0]["running"], passes)
     assert torch.equal(found.history[-1]["running"], passes)
-    assert torch.equal(found.averages_on_restore["running"], passes)
+    assert torch.equal(found.averages_on_restore[0]["running"], passes)
 
 
 @matrix
@@ -66,11 +67,11 @@ def test_what_is_gathered_is_float32_on_rank_0_alone_and_the_frozen_part_is_ther
     findings, case
 ) -> None:
     first, second = findings[0][case], findings[1][case]
-    assert second.averages == second.after == {}
-    assert {weight.dtype for weight in first.averages.values()} == {torch.float32}
+    assert second.averages[0] == second.after == {}
+    assert {weight.dtype for weight in first.averages[0].values()} == {torch.float32}
     # Not as bf16 rounds it, which is what the module computes with.
-    assert torch.equal(first.averages["still.weight"], first.start["still.weight"])
-    assert not torch.equal(first.averages["layers.0.weight"], first.start["layers.0.weight"])
+    assert torch.equal(first.averages[0]["still.weight"], first.start["still.weight"])
+    assert not torch.equal(first.averages[0]["layers.0.weight"], first.start["layers.0.weight"])
 
 
 @matrix
@@ -94,7 +95,8 @@ def test_resumed_is_uninterrupted_bit_for_bit(findings, case) -> None:
     assert found.resumed_losses == found.losses[2:]
     for name, weight in found.after.items():
         assert torch.equal(found.resumed_weights[name], weight), name
-        assert torch.equal(found.averages_on_restore[name], found.averages[name]), name
+        for restored, saved in zip(found.averages_on_restore, found.averages, strict=True):
+            assert torch.equal(restored[name], saved[name]), name
         assert found.resumed_averages[name].isfinite().all()
 
 
@@ -125,7 +127,7 @@ def one(world: World | None = None, accumulation: int = 1) -> Engine:
 
 def update(engine: Engine) -> None:
     engine.backward(engine.forward(torch.ones(4, 4)).value.square().mean())
-    engine.step(1e-2, DECAY)
+    engine.step(1e-2, DECAYS)
 
 
 def test_records_come_out_as_they_went_in() -> None:
@@ -138,7 +140,7 @@ def test_micro_batches_of_one_update_are_counted() -> None:
     engine = one(accumulation=2)
     engine.backward(engine.forward(torch.ones(4, 4)).value.mean())
     with pytest.raises(AssertionError, match="all of its micro-batches"):
-        engine.step(1e-2, DECAY)
+        engine.step(1e-2, DECAYS)
     engine.backward(engine.forward(torch.ones(4, 4)).value.mean())
     with pytest.raises(AssertionError, match="a step is due"):
         engine.backward(engine.forward(torch.ones(4, 4)).value.mean())
@@ -199,7 +201,7 @@ def test_an_engine_of_bf16_moves_float32_masters() -> None:
     before = engine.weights()["weight"]
     loss = engine.forward(torch.ones(4, 4, dtype=torch.bfloat16)).float().square().mean()
     engine.backward(loss)
-    engine.step(1e-6, DECAY)  # too small a move for bf16 to show
+    engine.step(1e-6, DECAYS)  # too small a move for bf16 to show
     after = engine.weights()["weight"]
     assert not torch.equal(before, after)
     assert linear.weight.dtype == torch.bfloat16

@@ -25,7 +25,7 @@ def test_a_weight_that_no_loss_reaches_is_gathered_unmoved(stage: int) -> None:
     torch.manual_seed(0)
     engine = Engine(Part(), settings(stage, "fp32"), world=World(), micro_batch=1, accumulation=1)
     engine.backward(engine.forward(torch.ones(1, 2)).square().mean())
-    engine.step(1e-2, 0.5)
+    engine.step(1e-2, [0.5])
     averages, weights = engine.averaged(), engine.weights()
     assert list(averages) == ["unused", "used.weight", "used.bias"]
     assert averages["unused"].tolist() == weights["unused"].tolist() == [1, 1, 1]
@@ -39,6 +39,6 @@ def test_what_was_gathered_does_not_move_with_the_next_step() -> None:
     gathered = engine.weights()
     before = gathered["used.weight"].clone()
     engine.backward(engine.forward(torch.ones(1, 2)).square().mean())
-    engine.step(1e-2, 0.5)
+    engine.step(1e-2, [0.5])
     assert torch.equal(gathered["used.weight"], before)
     engine.close()

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from system.engine.optimiser import AVERAGE
-from system.engine.optimiser import DECAY
+from system.engine.optimiser import DECAYS
 from system.engine.optimiser import AveragingAdamw
+from system.engine.optimiser import average_key
 from system.engine.optimiser import parameter_groups
 from system.foundation.settings.engine import Adamw
 from system.layers.embedding import ClassVectors
@@ -16,7 +16,7 @@ def trained(decay: float, updates: int) -> tuple[nn.Linear, AveragingAdamw, list
     optimiser = AveragingAdamw(parameter_groups(layer, 0.1), Adamw())
     history = [layer.weight.detach().clone()]
     for group in optimiser.param_groups:
-        group["lr"], group[DECAY] = 0.1, decay
+        group["lr"], group[DECAYS] = 0.1, [decay]
     for _ in range(updates):
         optimiser.zero_grad()
         layer(torch.ones(1, 3)).square().sum().backward()
@@ -30,12 +30,12 @@ def test_the_average_starts_at_the_first_weights_and_follows() -> None:
     expected = history[0]
     for weights in history[1:]:
         expected = 0.9 * expected + 0.1 * weights
-    torch.testing.assert_close(optimiser.state[layer.weight][AVERAGE], expected)
+    torch.testing.assert_close(optimiser.state[layer.weight][average_key(0)], expected)
 
 
 def test_a_decay_of_zero_keeps_the_weights_themselves() -> None:
     layer, optimiser, history = trained(decay=0.0, updates=2)
-    torch.testing.assert_close(optimiser.state[layer.weight][AVERAGE], history[-1])
+    torch.testing.assert_close(optimiser.state[layer.weight][average_key(0)], history[-1])
 
 
 def test_the_weights_move_as_in_plain_adamw() -> None:
@@ -56,8 +56,10 @@ def test_a_weight_without_a_gradient_has_no_state() -> None:
     layer = nn.Linear(2, 2)
     optimiser = AveragingAdamw(parameter_groups(layer, 0.0), Adamw())
     layer.weight.grad = torch.ones(2, 2)
+    for group in optimiser.param_groups:
+        group[DECAYS] = [0.9]
     optimiser.step()
-    assert AVERAGE in optimiser.state[layer.weight]
+    assert average_key(0) in optimiser.state[layer.weight]
     assert not optimiser.state[layer.bias]
 
 
@@ -65,7 +67,19 @@ def test_the_state_survives_saving() -> None:
     layer, optimiser, _ = trained(decay=0.9, updates=2)
     other = AveragingAdamw(parameter_groups(layer, 0.1), Adamw())
     other.load_state_dict(optimiser.state_dict())
-    assert torch.equal(other.state[layer.weight][AVERAGE], optimiser.state[layer.weight][AVERAGE])
+    restored, saved = (each.state[layer.weight][average_key(0)] for each in (other, optimiser))
+    assert torch.equal(restored, saved)
+
+
+def test_an_average_that_a_state_lacks_begins_with_the_weight_as_it_is() -> None:
+    layer, optimiser, history = trained(decay=0.9, updates=2)
+    for group in optimiser.param_groups:
+        group[DECAYS] = [0.9, 0.5]
+    optimiser.zero_grad()
+    layer(torch.ones(1, 3)).square().sum().backward()
+    optimiser.step()
+    expected = 0.5 * history[-1] + 0.5 * layer.weight
+    torch.testing.assert_close(optimiser.state[layer.weight][average_key(1)], expected)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -102,7 +116,7 @@ def test_a_step_before_the_learning_rate_is_set_moves_nothing() -> None:
     layer.weight.grad = torch.zeros(2, 2)
     optimiser.step()
     assert torch.equal(layer.weight, before)
-    assert torch.equal(optimiser.state[layer.weight][AVERAGE], before)
+    assert average_key(0) not in optimiser.state[layer.weight]
 
 
 def test_an_empty_group_is_left_out() -> None:

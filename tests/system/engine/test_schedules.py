@@ -1,6 +1,6 @@
 import pytest
 
-from system.engine.schedules import averaging_decay
+from system.engine.schedules import averaging_decays
 from system.engine.schedules import is_due
 from system.engine.schedules import learning_rate
 from system.foundation.settings.engine import Constant
@@ -38,7 +38,7 @@ def test_no_warm_up_starts_at_the_peak() -> None:
 )
 def test_early_weights_fade(warmup: bool, updates: int, expected: float) -> None:
     settings = Engine(averaging_decay=0.99, averaging_warmup=warmup)
-    assert averaging_decay(settings, updates) == expected
+    assert averaging_decays(settings, updates) == [expected]
 
 
 @pytest.mark.parametrize(

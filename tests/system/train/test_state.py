@@ -35,6 +35,13 @@ def test_what_is_saved_says_where_it_is_from(saved) -> None:
     assert weights.keys() == state.engine.module.state_dict().keys()
 
 
+def test_every_average_is_a_file_of_its_own(recipe, tmp_path) -> None:
+    made = recipe(engine={"averaging_decay": 0.9, "further_decays": [0.5]})
+    assemble(made, World(), read_manifest(made.data.shards)).save(tmp_path)
+    names = sorted(path.name for path in tmp_path.glob("averaged*"))
+    assert names == ["averaged-0.5.safetensors", "averaged.safetensors"]
+
+
 def test_progress_is_taken_up(saved) -> None:
     state, folder = saved
     other = assemble(state.recipe, World(), read_manifest(state.manifest.url))
