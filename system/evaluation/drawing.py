@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from system.evaluation.passes import PASS
 from system.evaluation.protocol import Drawing
+from system.evaluation.rounding import to_uint8
 from system.evaluation.subject import Subject
 from system.flow.denoising import denoise
 from system.flow.flow import to_latent
@@ -26,7 +28,6 @@ from system.flow.sampler import condition_of
 from system.flow.sampler import sample
 from system.foundation import streams
 from system.foundation.errors import BadInput
-from system.foundation.errors import NumericsError
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import Pixels
 
@@ -40,22 +41,31 @@ def draw(
     drawing: Drawing,
     index: Sequence[int],
     label: Int[Tensor, "N"] | None,
-    batch: int = 256,
+    batch: int = PASS,
 ) -> UInt8[Tensor, "N C H W"]:
     """The images of these indices and labels (or of no class), in 8 bits.
 
-    The batch changes them by rounding alone. Raises NumericsError for images that are not finite:
-    they are never drawn again silently. Raises BadInput where guidance has nothing to lead away
-    from, or denoising no noise to take away.
+    They are drawn in passes of a fixed size, the last one filled up, so that `batch` changes
+    nothing. Raises NumericsError for images that are not finite: they are never drawn again
+    silently. Raises BadInput where guidance has nothing to lead away from, or denoising no noise to
+    take away.
     """
     assert label is None or len(index) == len(label), f"{len(index)} indices, {label} labels"
-    cuts = [slice(start, start + batch) for start in range(0, len(index), batch)]
-    return torch.cat(
-        [
-            _draw_batch(subject, drawing, index[cut], None if label is None else label[cut])
-            for cut in cuts
-        ]
-    )
+    parts = []
+    for start in range(0, len(index), PASS):
+        filled = [min(place, len(index) - 1) for place in range(start, start + PASS)]
+        chosen = [index[place] for place in filled]
+        pixels = draw_pixels(subject, drawing, chosen, None if label is None else label[filled])
+        parts.append(to_uint8(pixels[: len(index) - start]))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def draw_pixels(
+    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
+) -> Float[Tensor, "B C H W"]:
+    """The decoder's images of these indices and labels, in [-1, 1] and beyond, in one pass."""
+    return subject.model.autoencoder.decode(draw_latents(subject, drawing, index, label))
 
 
 @torch.no_grad()
@@ -80,14 +90,6 @@ def draw_latents(
     return to_latent(tokens, recipe.flow.patch, recipe.latent_size)
 
 
-@torch.no_grad()
-def _draw_batch(
-    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
-) -> UInt8[Tensor, "B C H W"]:
-    latent = draw_latents(subject, drawing, index, label)
-    return to_uint8(subject.model.autoencoder.decode(latent))
-
-
 def _noise_spread(autoencoder: Convolutional | Pixels) -> float:
     if autoencoder.noise_spread is None:
         raise BadInput(
@@ -96,27 +98,6 @@ def _noise_spread(autoencoder: Convolutional | Pixels) -> float:
             "(a learned one has that of added_noise). Expected denoise=0"
         )
     return autoencoder.noise_spread
-
-
-def to_uint8(image: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
-    """Images in [-1, 1] as 8 bits on the CPU: clamped, then rounded half to even.
-
-    Raises NumericsError where a pixel is not finite.
-    """
-    broken = int((~torch.isfinite(image)).flatten(1).any(dim=1).sum())
-    if broken:
-        raise NumericsError(
-            f"found {broken} of {len(image)} images with pixels that are not finite; "
-            "expected none. Either the weights have diverged (see the run's losses and skipped "
-            "updates), or guidance_rule=linear has left what float32 holds: take a smaller "
-            "guidance, or guidance_rule=starflow"
-        )
-    return ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-
-
-def balanced_labels(count: int, classes: int) -> Int[Tensor, "N"]:
-    """Every class as often as every other: 0, 1, ..., classes - 1, 0, 1, ..."""
-    return torch.arange(count) % classes
 
 
 def grid(image: UInt8[Tensor, "N C H W"], columns: int) -> UInt8[Tensor, "C Y X"]:

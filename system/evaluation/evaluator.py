@@ -18,11 +18,11 @@ from data_pipeline.stream.split import WholeSplit
 from data_pipeline.stream.split import read_split
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.detectors.digits import digits_detector
-from system.evaluation.drawing import balanced_labels
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
 from system.evaluation.labelled import Labelled
+from system.evaluation.labels import balanced_labels
 from system.evaluation.measures.bench import Bench
 from system.evaluation.measures.density import density
 from system.evaluation.measures.generation import generation

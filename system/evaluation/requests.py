@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor
 
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.drawing import balanced_labels
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_adm_npz
 from system.evaluation.drawing import to_png
 from system.evaluation.evaluator import evaluate
+from system.evaluation.labels import balanced_labels
 from system.evaluation.measured import Loaded
 from system.evaluation.measured import Measured
 from system.evaluation.protocol import Drawing

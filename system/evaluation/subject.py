@@ -1,5 +1,7 @@
 """The model that is measured or drawn from: a committed checkpoint's averaged weights."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,9 @@ from system.foundation.errors import CheckpointError
 from system.foundation.errors import RecipeError
 from system.foundation.recipe import Recipe
 from system.objectives.joint import JointModel
+
+ARCHITECTURE = {"autoencoder", "flow", "data"}
+PICTURES = ("image_size", "image_channels", "classes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +91,19 @@ def assemble_subject(
         ) from problem
     model.float().eval().requires_grad_(False)
     return Subject(recipe, model, images_seen, torch.device(device))
+
+
+def subject_digest(subject: Subject) -> str:
+    """32 hexadecimal digits of all that decides what a model gives: weights and architecture."""
+    recipe = subject.recipe.model_dump(mode="json", include=ARCHITECTURE)
+    recipe["data"] = {key: recipe["data"][key] for key in PICTURES}
+    for section in ("autoencoder", "flow"):
+        recipe[section].pop("weights", None)  # where they began
+    state = hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16)
+    for name, value in sorted(subject.model.state_dict().items()):
+        state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        state.update(value.cpu().contiguous().numpy())
+    return state.hexdigest()
 
 
 def run_of(checkpoint_url: str) -> str | None:

@@ -50,6 +50,13 @@ def local_path(url: str) -> Path:
     return Path(url.removeprefix("file://"))
 
 
+def absolute(url: str) -> str:
+    """A url that means the same in every process of this machine."""
+    if not is_local(url):
+        return url
+    return os.path.abspath(os.path.expanduser(local_path(url)))
+
+
 def open_filesystem(url: str, options: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, str]:
     """The fsspec filesystem behind a url, made with its own `options`, and the path in it."""
     try:

@@ -5,6 +5,7 @@ from system.evaluation.subject import assemble_subject
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
+from system.evaluation.subject import subject_digest
 from system.foundation.errors import CheckpointError
 from system.objectives.joint import JointModel
 
@@ -62,3 +63,19 @@ def test_an_autoencoder_alone_has_no_flow(recipe):
         update={"objective": recipe.objective.model_copy(update={"route": "autoencoder_only"})}
     )
     assert not assemble_subject(alone, JointModel(alone).state_dict(), 0).has_flow
+
+
+def test_the_digest_is_of_weights_and_architecture_alone(recipe, subject):
+    digest = subject_digest(subject)
+    weights = dict(subject.model.state_dict())
+    elsewhere = recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={"shards": "elsewhere", "workers": 7})}
+    )
+    assert subject_digest(assemble_subject(elsewhere, weights, 1)) == digest
+    posterior = recipe.autoencoder.posterior.model_copy(update={"std": 0.123})
+    wider = recipe.autoencoder.model_copy(update={"posterior": posterior})
+    other = assemble_subject(recipe.model_copy(update={"autoencoder": wider}), weights, 1)
+    assert subject_digest(other) != digest
+    name = sorted(weights)[-1]
+    weights[name] = weights[name] + 1e-3
+    assert subject_digest(assemble_subject(recipe, weights, 1)) != digest

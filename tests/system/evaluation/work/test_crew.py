@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from system.evaluation.sources.any_source import open_source
+from system.evaluation.work.crew import AloneCrew
+from system.evaluation.work.crew import Worker
+from system.evaluation.work.store import UnitStore
+from system.foundation.errors import NumericsError
+
+
+def test_a_unit_is_what_the_detector_makes_of_its_images(request_of, detector):
+    request = request_of(keep_images=True)
+    found = Worker(request).compute(range(64, 128))
+    image = open_source(request.source).images(range(64, 128))
+    assert torch.equal(found["images"], image)
+    seen = detector.look(image)
+    assert torch.equal(found["digits-cnn/features"], seen.features)
+    assert torch.equal(found["digits-cnn/logits"], seen.logits)
+    assert torch.equal(found["digits-cnn/spatial"], seen.spatial)
+
+
+def test_threads_of_the_caller_are_left_alone_and_change_nothing(request_of):
+    request, before = request_of(), torch.get_num_threads()
+    one = Worker(request).compute(range(64))
+    torch.set_num_threads(2)
+    try:
+        two = Worker(request).compute(range(64))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for name, array in one.items():
+        assert torch.equal(two[name], array), name
+
+
+def test_features_that_are_not_finite_are_counted_and_refused(request_of):
+    worker = Worker(request_of())
+    network = worker.detectors[0].network
+    weight = network.head.weight.clone()
+    try:
+        network.head.weight[0, 0] = torch.nan
+        with pytest.raises(NumericsError, match=r"logits of digits-cnn .* 64 of 64 images"):
+            worker.compute(range(64))
+    finally:
+        network.head.weight.copy_(weight)
+
+
+def test_alone_it_computes_the_units_it_is_given(request_of, tmp_path):
+    store = UnitStore(str(tmp_path))
+    AloneCrew().run(request_of(), [range(64, 128), range(256, 300)], store)
+    assert store.finished() == [range(64, 128), range(256, 300)]
+    AloneCrew().run(request_of(source=gone(request_of().source)), [], store)  # opens nothing
+
+
+def gone(source):
+    return source.model_copy(update={"checkpoint": "/nowhere"})

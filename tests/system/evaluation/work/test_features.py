@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from system.evaluation.sources.any_source import open_source
+from system.evaluation.work import features as features_module
+from system.evaluation.work.crew import AloneCrew
+from system.evaluation.work.features import features_of
+from system.evaluation.work.features import forget
+from system.foundation.errors import DataError
+
+
+class Watched(AloneCrew):
+    """Computes, and remembers what it was asked."""
+
+    def run(self, request, units, store):
+        self.asked = list(units)
+        super().run(request, units, store)
+
+
+class Interrupted(AloneCrew):
+    """Ends in the middle of its work."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def run(self, request, units, store):
+        super().run(request, units[: self.after], store)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def folder(tmp_path) -> str:
+    return str(tmp_path / "eval" / "units")
+
+
+def everything(found) -> dict[str, torch.Tensor]:
+    whole = {kind: found.whole("digits-cnn", kind) for kind in ("features", "spatial", "logits")}
+    return whole | {"images": torch.cat([*found.images()])}
+
+
+def test_the_same_bits_for_any_batch_and_any_interruption(request_of, tmp_path, detector):
+    expected = everything(
+        features_of(request_of(keep_images=True), str(tmp_path / "alone"), AloneCrew())
+    )
+    assert len(expected["images"]) == 300
+    assert torch.equal(expected["features"], detector.look(expected["images"]).features)
+    for batches in ((7, 7, 7), (100, 7, 64), (128, 100, 256)):
+        folder = str(tmp_path / "-".join(map(str, batches)))
+        for batch in batches[:2]:
+            with pytest.raises(KeyboardInterrupt):
+                features_of(request_of(keep_images=True, batch=batch), folder, Interrupted(1))
+        last = features_of(request_of(keep_images=True, batch=batches[2]), folder, AloneCrew())
+        for name, array in everything(last).items():
+            assert torch.equal(array, expected[name]), (batches, name)
+
+
+def test_only_what_is_missing_or_damaged_is_computed(request_of, folder, tmp_path):
+    request, crew = request_of(batch=64), Watched()
+    features_of(request, folder, crew)
+    assert len(crew.asked) == 5
+    paths = sorted((tmp_path / "eval" / "units" / request.key).iterdir())
+    paths[1].unlink()
+    paths[3].write_bytes(paths[3].read_bytes()[:-1])
+    features_of(request, folder, crew)
+    assert crew.asked == [range(64, 128), range(192, 256)]
+    crew.asked = []
+    features_of(request, folder, crew)
+    assert crew.asked == []
+
+
+def test_parts_have_a_size_of_their_own(request_of, folder, monkeypatch):
+    monkeypatch.setattr(features_module, "PART", 70)
+    found = features_of(request_of(keep_images=True, batch=100), folder, AloneCrew())
+    assert [len(part) for part in found.parts("digits-cnn", "logits")] == [70, 70, 70, 70, 20]
+    assert [len(part) for part in found.images()] == [64, 64, 64, 64, 44]
+    assert torch.equal(
+        torch.cat([*found.images()]), open_source(found.request.source).images(range(300))
+    )
+
+
+def test_what_is_forgotten_is_computed_again(request_of, folder, tmp_path):
+    request = request_of()
+    features_of(request, folder, AloneCrew()).forget()
+    assert not (tmp_path / "eval" / "units" / request.key).exists()
+    found = features_of(request, folder, AloneCrew())
+    forget(request, folder)
+    with pytest.raises(DataError, match="is gone or damaged now"):
+        found.whole("digits-cnn", "features")
