@@ -114,6 +114,8 @@ class ArchiveSource(Source):
         self._shape = (record.height, record.width, record.channels)
         self._bytes = record.height * record.width * record.channels
         self._start = _start_of_pixels(record)
+        self._stream: Stream | None = None  # of a compressed file, and how far it has been read
+        self._at = 0
 
     def images(self, index: range) -> UInt8[Tensor, "N C H W"]:
         """The images of these numbers. Raises DataError where the file is not what it was."""
@@ -128,11 +130,18 @@ class ArchiveSource(Source):
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
     def _decompressed(self, index: range) -> bytes:
-        """By reading all that stands before: compression has no other way."""
-        with open_member(self._record.url, IMAGES) as file:
-            _read_header(file, self._record.url)
-            _skip(file, index.start * self._bytes)
-            return _exactly(file, len(index) * self._bytes)
+        """Read on to them: compression has no other way. What lies behind is read from the start,
+        so that whoever asks in order reads the file once."""
+        url, start = self._record.url, index.start * self._bytes
+        with _soundly(url):
+            if self._stream is None or self._at > start:
+                filesystem, path = storage.open_filesystem(url)
+                archive = zipfile.ZipFile(filesystem.open(path, "rb"))
+                self._stream, self._at = archive.open(f"{IMAGES}.npy"), 0
+                _read_header(self._stream, url)
+            _skip(self._stream, start - self._at)
+            self._at = index.stop * self._bytes
+            return _exactly(self._stream, len(index) * self._bytes)
 
 
 def open_archive(record: ArchiveImages) -> ArchiveSource:
@@ -153,9 +162,15 @@ def _opened(url: str) -> Iterator[tuple[Any, zipfile.ZipFile]]:
     filesystem, path = storage.open_filesystem(url)
     if not storage.exists(url):
         raise DataError(f"{url}: found no file there; expected an npz file")
+    with _soundly(url), filesystem.open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        yield file, archive
+
+
+@contextmanager
+def _soundly(url: str) -> Iterator[None]:
+    """Name the file in which damage is found."""
     try:
-        with filesystem.open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            yield file, archive
+        yield
     except _DAMAGE as problem:
         raise DataError(
             f"{url} is no sound npz file ({type(problem).__name__}: {problem}); expected what "

@@ -25,6 +25,14 @@ def test_images_are_those_that_were_saved(tmp_path, save, asked):
     assert torch.equal(image, expected)
 
 
+def test_a_compressed_file_may_be_read_in_any_order(tmp_path):
+    np.savez_compressed(tmp_path / "samples.npz", PIXELS)
+    source = open_archive(archive_images(str(tmp_path / "samples.npz")))
+    for asked in (range(3, 5), range(5, 9), range(12, 21), range(2), range(4, 6)):
+        expected = torch.from_numpy(PIXELS[asked.start : asked.stop]).permute(0, 3, 1, 2)
+        assert torch.equal(source.images(asked), expected)
+
+
 def test_grey_images_and_other_stores():
     grey, content = PIXELS[..., :1], io.BytesIO()
     np.savez(content, grey)
