@@ -69,9 +69,14 @@ def read_recipe(checkpoint_url: str) -> Recipe:
         ) from problem
 
 
-def read_subject(checkpoint_url: str, device: str = "cpu") -> Subject:
-    """A checkpoint's averaged weights as a model. Raises CheckpointError if they do not fit."""
-    recipe, weights, images_seen = read_averaged(checkpoint_url)
+def read_subject(
+    checkpoint_url: str, device: str = "cpu", *, decay: float | None = None
+) -> Subject:
+    """A checkpoint's averaged weights as a model, those of one of its decays or of the first.
+
+    Raises CheckpointError if they do not fit, or if there is no such average.
+    """
+    recipe, weights, images_seen = read_averaged(checkpoint_url, decay=decay)
     return assemble_subject(recipe, weights, images_seen, device=device)
 
 
@@ -104,6 +109,20 @@ def subject_digest(subject: Subject) -> str:
         state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         state.update(value.cpu().contiguous().numpy())
     return state.hexdigest()
+
+
+def read_known(
+    checkpoint_url: str, digest: str, device: str = "cpu", *, decay: float | None = None
+) -> Subject:
+    """A checkpoint's model, as it was when its digest was taken. Raises CheckpointError."""
+    subject = read_subject(checkpoint_url, device, decay=decay)
+    found = subject_digest(subject)
+    if found != digest:
+        raise CheckpointError(
+            f"checkpoint {checkpoint_url}: found averaged weights with digest {found}, expected "
+            f"{digest}: it was written over since it was chosen. Measure it again"
+        )
+    return subject
 
 
 def run_of(checkpoint_url: str) -> str | None:

@@ -10,21 +10,31 @@ from system.evaluation.sources.drawn import DrawnImages
 from system.evaluation.sources.drawn import open_drawn
 from system.evaluation.sources.folder import FolderImages
 from system.evaluation.sources.folder import open_folder
+from system.evaluation.sources.reconstructed import ReconstructedImages
+from system.evaluation.sources.reconstructed import open_reconstructed
 from system.evaluation.sources.shards import ShardImages
 from system.evaluation.sources.shards import open_shards
 from system.evaluation.sources.source import Source
 
 AnySource = Annotated[
-    DrawnImages | ShardImages | ArchiveImages | FolderImages, Field(discriminator="kind")
+    DrawnImages | ReconstructedImages | ShardImages | ArchiveImages | FolderImages,
+    Field(discriminator="kind"),
 ]
 
 
 def open_source(record: AnySource, device: str = "cpu") -> Source:
-    """The set of images that a record describes. Raises BadInput where it is not what it was."""
-    if isinstance(record, ShardImages):
-        return open_shards(record)
-    if isinstance(record, ArchiveImages):
-        return open_archive(record)
-    if isinstance(record, FolderImages):
-        return open_folder(record)
-    return open_drawn(record, device)
+    """The set of images that a record describes; `device` is where a model computes.
+
+    Raises BadInput where it is not what it was when the record was made.
+    """
+    match record:
+        case DrawnImages():
+            return open_drawn(record, device)
+        case ReconstructedImages():
+            return open_reconstructed(record, device)
+        case ShardImages():
+            return open_shards(record)
+        case ArchiveImages():
+            return open_archive(record)
+        case FolderImages():
+            return open_folder(record)

@@ -17,11 +17,10 @@ from system.evaluation.rounding import quantised
 from system.evaluation.rounding import refuse_broken
 from system.evaluation.sources.source import Source
 from system.evaluation.subject import Subject
-from system.evaluation.subject import read_subject
+from system.evaluation.subject import read_known
 from system.evaluation.subject import subject_digest
 from system.foundation import storage
 from system.foundation.errors import BadInput
-from system.foundation.errors import CheckpointError
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
@@ -31,6 +30,7 @@ class DrawnImages(Record):
 
     kind: Literal["drawn"] = "drawn"
     checkpoint: str  # absolute path or url
+    decay: float | None  # of the average that is meant; None for the recipe's first
     digest: str  # of the averaged weights and the architecture
     drawing: Drawing
     rounding: Rule
@@ -46,8 +46,9 @@ def drawn_images(
     *,
     count: int,
     rounding: Rule = "half_to_even",
+    decay: float | None = None,
 ) -> DrawnImages:
-    """The first `count` images of a checkpoint whose averaged weights `subject` holds.
+    """The first `count` images of a checkpoint whose weights, averaged by `decay`, `subject` holds.
 
     Raises BadInput where it has no flow, or for a label that its model does not know.
     """
@@ -62,6 +63,7 @@ def drawn_images(
         check_labels(label, subject.recipe.data.classes)
     return DrawnImages(
         checkpoint=storage.absolute(checkpoint),
+        decay=decay,
         digest=subject_digest(subject),
         drawing=drawing,
         rounding=rounding,
@@ -100,16 +102,5 @@ class DrawnSource(Source):
 
 def open_drawn(record: DrawnImages, device: str) -> DrawnSource:
     """Read the weights. Raises CheckpointError where they are not those of the record."""
-    return DrawnSource(record, known_subject(record.checkpoint, record.digest, device))
-
-
-def known_subject(checkpoint: str, digest: str, device: str) -> Subject:
-    """A checkpoint's model, as it was when its digest was taken. Raises CheckpointError."""
-    subject = read_subject(checkpoint, device)
-    found = subject_digest(subject)
-    if found != digest:
-        raise CheckpointError(
-            f"checkpoint {checkpoint}: found averaged weights with digest {found}, expected "
-            f"{digest}: it was written over since it was chosen. Measure it again"
-        )
-    return subject
+    subject = read_known(record.checkpoint, record.digest, device, decay=record.decay)
+    return DrawnSource(record, subject)

@@ -4,6 +4,7 @@ A crew gives each unit to one worker and stores what comes back. The bits of a u
 whoever computes it: one thread, float32 without shortcuts, passes of a fixed size.
 """
 
+import logging
 from abc import ABC
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from system.evaluation.work.store import UnitStore
 from system.foundation.errors import NumericsError
 
 IMAGES = "images"
+
+log = logging.getLogger(__name__)
 
 
 class Crew(ABC):
@@ -40,7 +43,7 @@ class AloneCrew(Crew):
             return
         worker = Worker(request)
         for unit in units:
-            worker.work(unit, store)
+            watch_over(worker.work(unit, store), unit, store)
 
 
 class Worker:
@@ -70,6 +73,19 @@ class Worker:
                     _check_finite(values, unit, f"{kind} of {detector.name}")
                     arrays[array_name(detector.name, kind)] = values
         return arrays
+
+
+def watch_over(kept: Kept, unit: range, store: UnitStore) -> None:
+    """Say as loudly as a log can where a unit had other bits the second time."""
+    if kept == "other":
+        log.error(
+            "%s: images %d to %d were computed a second time with other bits. The first result is "
+            "kept. A machine computes wrongly, or workers are not alike (processors, libraries): "
+            "compute one unit on each of them and compare",
+            store.place(unit),
+            unit.start,
+            unit.stop - 1,
+        )
 
 
 def array_name(detector: str, kind: str) -> str:

@@ -72,7 +72,7 @@ def features_of(request: FeatureRequest, folder: str, crew: Crew) -> Features:
 
     Raises what the crew raises. What was finished by then stays, and is not computed again.
     """
-    store = UnitStore(storage.join(folder, request.key))
+    store = _store(request, folder)
     finished = store.finished()
     missing = request.units(finished)
     if missing:
@@ -82,7 +82,12 @@ def features_of(request: FeatureRequest, folder: str, crew: Crew) -> Features:
 
 def forget(request: FeatureRequest, folder: str) -> None:
     """Remove whatever lies in `folder` of a request."""
-    UnitStore(storage.join(folder, request.key)).forget()
+    _store(request, folder).forget()
+
+
+def _store(request: FeatureRequest, folder: str) -> UnitStore:
+    """Where units lie, as every process of this machine understands it."""
+    return UnitStore(storage.join(storage.absolute(folder), request.key))
 
 
 def _cover(units: Iterable[range], count: int) -> list[tuple[range, slice]]:

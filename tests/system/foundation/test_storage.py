@@ -43,6 +43,15 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return f"s3://{name}/runs"
 
 
+def test_a_local_path_is_made_to_mean_the_same_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert storage.absolute("a/../b") == str(tmp_path / "b")
+    assert storage.absolute("~/runs") == "/home/me/runs"
+    assert storage.absolute("file:///data") == "/data"
+    assert storage.absolute("s3://bucket/a") == "s3://bucket/a"
+
+
 def test_parts_are_one_file(root: str) -> None:
     url = storage.join(root, "a", "b.bin")
     storage.write_parts(url, [b"one", b"", b"x" * (2**20 + 1), b"two"])

@@ -12,6 +12,8 @@ from system.evaluation.sources.drawn import DrawnSource
 from system.evaluation.sources.drawn import drawn_images
 from system.evaluation.sources.folder import FolderSource
 from system.evaluation.sources.folder import folder_images
+from system.evaluation.sources.reconstructed import ReconstructedSource
+from system.evaluation.sources.reconstructed import reconstructed_images
 from system.evaluation.sources.shards import ShardSource
 from system.evaluation.sources.shards import shard_images
 from system.foundation.settings.evaluation import Sampler
@@ -23,6 +25,11 @@ def test_a_record_opens_its_own_kind(commit, recipe, subject):
     source = open_source(record)
     assert isinstance(source, DrawnSource)
     assert source.images(range(2)).dtype == torch.uint8
+    shards = shard_images(recipe.data, "held_out", count=2)
+    through = reconstructed_images(subject, record.checkpoint, shards, draws=1)
+    again = TypeAdapter(AnySource).validate_json(through.model_dump_json())
+    assert again == through
+    assert isinstance(open_source(again), ReconstructedSource)
 
 
 def test_images_of_files_and_shards_open_the_same_way(recipe, tmp_path):

@@ -51,5 +51,15 @@ def test_alone_it_computes_the_units_it_is_given(request_of, tmp_path):
     AloneCrew().run(request_of(source=gone(request_of().source)), [], store)  # opens nothing
 
 
+def test_other_bits_the_second_time_are_an_alarm(request_of, tmp_path, caplog):
+    request, store = request_of(), UnitStore(str(tmp_path))
+    AloneCrew().run(request, [range(64)], store)
+    AloneCrew().run(request, [range(64)], store)
+    assert not caplog.records
+    other = request_of(source=request.source.model_copy(update={"rounding": "truncate"}))
+    AloneCrew().run(other, [range(64)], store)
+    assert "images 0 to 63 were computed a second time with other bits" in caplog.text
+
+
 def gone(source):
     return source.model_copy(update={"checkpoint": "/nowhere"})
