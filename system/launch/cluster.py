@@ -95,7 +95,7 @@ def private_resources(recipe: Recipe, there: Resources) -> Resources:
     by itself: where one does not, the count stays as it is and the pre-flight check says so.
     """
     training = recipe.cluster.workers * recipe.cluster.cpus_per_worker
-    evaluation = recipe.cluster.evaluation_cpus
+    evaluation = recipe.cluster.evaluation_parts * recipe.cluster.evaluation_cpus
     if recipe.evaluation.kind == "none" or max(training, evaluation) > there.cpus:
         return there
     wanted = float(math.ceil(training + evaluation))

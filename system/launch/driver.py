@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ray.train.torch import TorchConfig
 from ray.train.torch import TorchTrainer
 
 from system.engine.checkpoints import CheckpointStore
+from system.evaluation.lag import waiting
 from system.evaluation.task import evaluate_reported
 from system.foundation import storage
 from system.foundation.config import Resolved
@@ -39,7 +41,9 @@ from system.launch.failures import legible_failures
 from system.launch.failures import permanent
 from system.launch.locks import check_not_driven
 from system.launch.locks import driver_lock
+from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
+from system.launch.retention import retention
 from system.launch.worker import Assignment
 from system.launch.worker import work
 from system.telemetry.console import Console
@@ -47,6 +51,7 @@ from system.telemetry.console import clock
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Follower
 from system.telemetry.ledger import Ledger
+from system.telemetry.ledger import read_ledger
 from system.telemetry.wandb_sink import WandbSink
 
 # Ray keeps its own list of checkpoints beside them.
@@ -173,7 +178,7 @@ def trainer(plan: Plan) -> TorchTrainer:
             name="checkpoints",
             storage_path=plan.url,
             failure_config=ray.train.FailureConfig(max_failures=recipe.cluster.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=recipe.run.keep_checkpoints),
+            checkpoint_config=retention(recipe),
             callbacks=[FailureWatch(plan.url, recipe.run.name)],
         ),
         validation_config=_validation(plan),
@@ -188,7 +193,6 @@ def _validation(plan: Plan) -> ray.train.ValidationConfig | None:
     settings: dict[str, Any] = {
         "output": plan.url,
         "recipe": recipe.model_dump(mode="json"),
-        "threads": max(1, int(recipe.cluster.evaluation_cpus)),
         "device": "cuda" if gpus else "cpu",
     }
     return ray.train.ValidationConfig(
@@ -199,6 +203,7 @@ def _validation(plan: Plan) -> ray.train.ValidationConfig | None:
         ray_remote_kwargs={
             "num_cpus": recipe.cluster.evaluation_cpus,
             "num_gpus": gpus,
+            "label_selector": recipe.cluster.evaluation_labels or None,
             "max_retries": 2,
         },
     )
@@ -223,15 +228,16 @@ def _train(plan: Plan) -> None:
     follower.poll()
     console = Console(recipe.run.total_images)
     mirror = WandbSink(recipe.wandb, plan.url, flatten(recipe))
+    sinks = (console, mirror, PrometheusSink(recipe.run.name))
     fit = _Thread(trainer(plan).fit)
     patience = 2.0
     try:
         while not fit.join(POLL_S):
-            _show(follower.poll(), console, mirror)
-        _show(follower.poll(), console, mirror)
+            _show(follower.poll(), sinks)
+        _show(follower.poll(), sinks)
         fit.raise_error()
         _finish(plan, time.monotonic() - started)
-        _show(follower.poll(), console, mirror)
+        _show(follower.poll(), sinks)
         patience = WANDB_PATIENCE_S
     finally:
         console.close()
@@ -239,16 +245,23 @@ def _train(plan: Plan) -> None:
     print(done_line(plan))
 
 
-def _show(events: list[Event], console: Console, mirror: WandbSink) -> None:
+def _show(events: list[Event], sinks: Sequence[Console | WandbSink | PrometheusSink]) -> None:
     for event in events:
-        console.show(event)
-        mirror.show(event)
+        for sink in sinks:
+            sink.show(event)
 
 
 def _finish(plan: Plan, seconds: float) -> None:
     latest = CheckpointStore(storage.join(plan.url, "checkpoints")).latest()
     assert latest is not None, "a run that ended well has saved its end"
+    unanswered = waiting(read_ledger(plan.url))
     with Ledger(plan.url, "driver", run=plan.recipe.run.name, attempt=latest.attempt) as ledger:
+        for images_seen in unanswered:
+            ledger.write(
+                "evaluation_failed",
+                images_seen=images_seen,
+                error="given up: it took longer than evaluation.timeout_s, or its processes died",
+            )
         ledger.write("run_finished", images_seen=latest.images_seen, seconds=seconds)
 
 

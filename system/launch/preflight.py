@@ -169,12 +169,12 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
     wanted = {
         "CPUs": (
             cluster.workers * cluster.cpus_per_worker,
-            evaluates * cluster.evaluation_cpus,
+            evaluates * cluster.evaluation_parts * cluster.evaluation_cpus,
             resources.cpus,
         ),
         "GPUs": (
             float(cluster.workers * uses_gpus),
-            evaluates * cluster.evaluation_gpus,
+            evaluates * cluster.evaluation_parts * cluster.evaluation_gpus,
             resources.gpus,
         ),
     }
@@ -183,7 +183,8 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
             raise ClusterError(
                 f"the cluster has {there:g} {name}; {cluster.workers} workers need {training:g} "
                 f"and the evaluation {evaluation:g}. Set cluster.workers, cluster.cpus_per_worker, "
-                "cluster.evaluation_cpus or cluster.evaluation_gpus lower, or add nodes."
+                "cluster.evaluation_workers, cluster.evaluation_cpus or cluster.evaluation_gpus "
+                "lower, or add nodes."
             )
 
 

@@ -33,16 +33,22 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
 from system.launch.failures import summary
+from system.launch.retention import unmeasured
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.assemble import assemble
 from system.train.loop import train
 from system.train.report import StepReport
 
-# Evaluations that may wait or run at one time. Ray runs them one by one and never drops one, so a
-# slow evaluation would hold up the end of the run and keep every checkpoint on the disk.
-PENDING_EVALUATIONS = 2
+# Ray keeps every checkpoint that waits for its evaluation. The evaluation itself leaves out the
+# oldest when their turn comes (system/evaluation/lag.py); so many more than may wait, and the one
+# that is running, are kept at most, and no further one is asked for until then.
+MORE_KEPT = 2
 ASK_TIMEOUT_S = 0.2
+ENDED_BADLY = {
+    ReportedCheckpointStatus.VALIDATION_TIMEOUT: "took longer than evaluation.timeout_s",
+    ReportedCheckpointStatus.VALIDATION_FAILED: "its processes died more often than Ray retries",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class RayReporter:
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
+        self._told: set[int] = set()  # evaluations given up, by images seen
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
@@ -115,7 +122,7 @@ class RayReporter:
         """Hand a saved state to Ray, which uploads it in the background and then evaluates it."""
         place = self._store.place(images_seen, self._attempt)
         ray.train.report(
-            {"images_seen": images_seen},
+            {"images_seen": images_seen} | unmeasured(self._recipe),
             checkpoint=ray.train.Checkpoint.from_directory(folder),
             checkpoint_dir_name=place.url.rpartition("/")[2],
             checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
@@ -145,22 +152,42 @@ class RayReporter:
         )
 
     def _validation(self, images_seen: int) -> ray.train.ValidationTaskConfig | bool:
-        """What Ray is asked to evaluate: nothing while too many evaluations wait."""
+        """What Ray is asked to evaluate: nothing while it keeps too many checkpoints for that."""
         settings = self._recipe.evaluation
         assert not isinstance(settings, NoEvaluation), "the loop asks for none then"
-        pending = _agree(_pending() if self._world.is_first else None)
+        pending = _agree(self._pending() if self._world.is_first else None)
         is_last = images_seen >= self._recipe.run.total_images
-        if pending >= PENDING_EVALUATIONS and not is_last:
-            if self._world.is_first:
-                self._ledger.write(
-                    "evaluation_dropped",
-                    images_seen=images_seen,
-                    reason=f"{pending} evaluations are waiting",
-                )
+        is_wanted = is_last or pending <= settings.waiting + MORE_KEPT
+        if self._world.is_first:
+            self._tell_of_request(images_seen, pending, is_wanted=is_wanted)
+        if not is_wanted:
             return False
         return ray.train.ValidationTaskConfig(
             fn_kwargs={"attempt": self._attempt}, timeout_s=settings.timeout_s
         )
+
+    def _tell_of_request(self, images_seen: int, pending: int, *, is_wanted: bool) -> None:
+        if is_wanted:
+            self._ledger.write("evaluation_requested", images_seen=images_seen)
+            return
+        reason = f"{pending} checkpoints are kept for evaluations before it"
+        self._ledger.write("evaluation_dropped", images_seen=images_seen, reason=reason)
+
+    def _pending(self) -> int:
+        """Evaluations that wait or run, as far as the controller knows; those that ended in a way
+        that they could not tell themselves are told in the ledger."""
+        reported = ray.train.get_all_reported_checkpoints(
+            consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=ASK_TIMEOUT_S
+        )
+        for one in reported:
+            if one.status in ENDED_BADLY and one.metrics["images_seen"] not in self._told:
+                self._told.add(one.metrics["images_seen"])
+                self._ledger.write(
+                    "evaluation_failed",
+                    images_seen=one.metrics["images_seen"],
+                    error=f"given up: {ENDED_BADLY[one.status]}",
+                )
+        return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
 
 
 def next_attempt(url: str) -> int:
@@ -178,14 +205,6 @@ def _world(device: str) -> World:
 def _agree(value: Any) -> Any:
     """Rank 0's value on every worker, by Ray's own means: there may be no process group yet."""
     return broadcast_from_rank_zero(value)
-
-
-def _pending() -> int:
-    """Evaluations that wait or run, as far as the controller knows at this moment."""
-    reported = ray.train.get_all_reported_checkpoints(
-        consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=ASK_TIMEOUT_S
-    )
-    return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
 
 
 @contextmanager

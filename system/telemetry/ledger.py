@@ -39,6 +39,7 @@ Kind = Literal[
     "report",
     "checkpoint",
     "checkpoint_passed_over",
+    "evaluation_requested",
     "evaluation",
     "evaluation_dropped",
     "evaluation_failed",

@@ -22,7 +22,11 @@ class Run(Record):
     global_batch: PositiveInt = Field(description="images per update, whatever the cluster's size")
     report_every_images: PositiveInt = Field(description="images between two ledger reports")
     checkpoint_every_images: PositiveInt = Field(description="images between two checkpoints")
-    keep_checkpoints: PositiveInt = Field(3, description="newest checkpoints kept")
+    keep_checkpoints: PositiveInt = Field(
+        3,
+        description="checkpoints kept: the best as evaluated (without evaluations the newest), and "
+        "the latest",
+    )
 
 
 class Cluster(Record):
@@ -48,11 +52,22 @@ class Cluster(Record):
         120, description="seconds to wait for the workers to start"
     )
     evaluation_cpus: Annotated[float, Field(ge=0)] = Field(
-        1, description="CPUs of the evaluation task"
+        1, description="CPUs of the evaluation task, and of each of its workers"
     )
     evaluation_gpus: Annotated[float, Field(ge=0)] = Field(
-        0, description="GPUs of the evaluation task"
+        0, description="GPUs of the evaluation task, and of each of its workers"
     )
+    evaluation_workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="workers that draw for the evaluation task; 0: it draws by itself"
+    )
+    evaluation_labels: dict[str, str] = Field(
+        {}, description="labels of nodes that evaluations run on (Ray's); {} takes any node"
+    )
+
+    @property
+    def evaluation_parts(self) -> int:
+        """How many times the evaluation's CPUs and GPUs are taken: by its task and its workers."""
+        return 1 + self.evaluation_workers
 
 
 class Wandb(Record):

@@ -1,0 +1,36 @@
+"""The oldest are left out, and only while too many newer ones wait."""
+
+import pytest
+
+from system.evaluation.lag import superseded_by
+from system.evaluation.lag import waiting
+
+
+def events(*pairs):
+    return [{"kind": kind, "images_seen": seen} for kind, seen in pairs]
+
+
+ASKED = [("evaluation_requested", seen) for seen in (100, 200, 300, 400)]
+
+
+def test_what_waits_has_been_asked_for_and_has_no_outcome():
+    ended = [("evaluation", 100), ("evaluation_dropped", 200), ("evaluation_failed", 300)]
+    assert waiting(events(*ASKED, *ended, ("report", 500))) == [400]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "left_out"),
+    [(1, {100: 3, 200: 2}), (2, {100: 3}), (3, {})],
+)
+def test_the_oldest_are_left_out(allowed, left_out):
+    found = {seen: superseded_by(events(*ASKED), seen, allowed) for seen in (100, 200, 300, 400)}
+    assert {seen: count for seen, count in found.items() if count is not None} == left_out
+
+
+def test_newer_ones_that_are_done_do_not_count():
+    done = [("evaluation", 300), ("evaluation", 400)]
+    assert superseded_by(events(*ASKED, *done), 100, 1) is None
+
+
+def test_the_last_is_never_left_out():
+    assert superseded_by(events(*ASKED), 400, 1) is None
