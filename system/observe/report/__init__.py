@@ -1,0 +1,1 @@
+"""A run as one self-contained page: curves with error bars, pictures, protocols, what happened."""
