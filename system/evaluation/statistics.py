@@ -6,9 +6,15 @@ their index, so the result has the same bits whoever computed which unit, and wh
     parts = {unit: FeatureStatistics.of(features) for unit, features in ...}
     total = merge_in_order(parts)
 
+Where features come one part after another, `streamed` cuts them anew into blocks of a fixed size
+and adds these up in order: the same bits for any parts, in the memory of one covariance and a
+block.
+
 Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance".
 """
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +24,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from system.foundation.errors import NumericsError
+
+BLOCK = 4096  # feature vectors that are added up at once by `streamed`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +42,7 @@ class FeatureStatistics:
 
         Raises NumericsError for features that are not finite: they are never dropped.
         """
-        bad = int((~torch.isfinite(features)).any(dim=1).sum())
-        if bad:
-            raise NumericsError(
-                f"found {bad} of {len(features)} feature vectors that are not finite; expected "
-                "none. The images they come from are damaged or the detector's weights are"
-            )
+        _look_at(features)
         features = features.detach().to("cpu", torch.float64)
         width = features.shape[1]
         if not len(features):
@@ -80,3 +83,54 @@ def merge_in_order(parts: Mapping[int, FeatureStatistics]) -> FeatureStatistics:
     for unit in rest:
         total = total.merge(parts[unit])
     return total
+
+
+def streamed(parts: Iterable[Float[Tensor, "_ F"]]) -> FeatureStatistics:
+    """The statistics of features that come in parts, in order: the same bits however they are cut.
+
+    Raises NumericsError for features that are not finite, and where there are none at all.
+    """
+    count, mean, scatter = 0, torch.empty(0), torch.empty(0)
+    for block in blocks(parts, BLOCK):
+        _look_at(block)
+        block = block.detach().to("cpu", torch.float64)
+        if not count:
+            mean = block.new_zeros(block.shape[1])
+            scatter = block.new_zeros(block.shape[1], block.shape[1])
+        block_mean = block.mean(dim=0)
+        deviation = block - block_mean
+        scatter.addmm_(deviation.T, deviation)
+        step, share = block_mean - mean, len(block) / (count + len(block))
+        scatter.addr_(step, step, alpha=count * share)
+        mean = mean + share * step
+        count += len(block)
+    if not count:
+        raise NumericsError("found no features; statistics need at least one feature vector")
+    return FeatureStatistics(count, mean, scatter)
+
+
+def blocks(parts: Iterable[Float[Tensor, "_ F"]], size: int) -> Iterator[Float[Tensor, "B F"]]:
+    """The same rows in blocks of `size`, the last one shorter; parts may be empty."""
+    held: list[Tensor] = []
+    room = size
+    for part in parts:
+        rest = part
+        while len(rest):
+            held.append(rest[:room])
+            rest = rest[room:]
+            room -= len(held[-1])
+            if not room:
+                yield held[0] if len(held) == 1 else torch.cat(held)
+                held, room = [], size
+    if held:
+        yield torch.cat(held)
+
+
+def _look_at(features: Float[Tensor, "B F"]) -> None:
+    """Raise NumericsError for features that are not finite."""
+    bad = int((~torch.isfinite(features)).any(dim=1).sum())
+    if bad:
+        raise NumericsError(
+            f"found {bad} of {len(features)} feature vectors that are not finite; expected none. "
+            "The images they come from are damaged or the detector's weights are"
+        )

@@ -5,8 +5,15 @@ The matrix square root is never formed. With S1 = L L^T the last trace is the su
 roots of the eigenvalues of L^T S2 L, which is symmetric; with factors of both it is the sum of the
 singular values of L1^T L2, which stays exact when there are fewer samples than features.
 
+A reference that many sets are compared with is factored once:
+
+    reference = Factored.of(statistics)
+    distances = [reference.distance(statistics) for statistics in ...]
+
 Source: Heusel et al. 2017, arXiv 1706.08500.
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,24 +21,55 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from system.evaluation.statistics import FeatureStatistics
+from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
 
 LOWEST_RELATIVE_EIGENVALUE = -1e-6  # below this, rounding does not explain it: the input is wrong
 
 
-def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """The Frechet distance between two sets, from their moments, in squared feature units.
+@dataclass(frozen=True, slots=True, eq=False)
+class Factored:
+    """A set's statistics with a factor of its covariance: factor factor^T = covariance."""
 
-    Rank-deficient covariances (fewer samples than features) cost half of the digits; there,
-    `frechet_distance_of` is exact. Raises NumericsError if an eigenvalue is negative by more than
-    rounding.
-    """
-    cov_1, cov_2 = first.covariance, second.covariance
-    values, vectors = torch.linalg.eigh(cov_1)
-    factor = vectors * _roots(values)
-    inner = factor.T @ cov_2 @ factor
-    cross = _roots(torch.linalg.eigvalsh((inner + inner.T) / 2)).sum()
-    return _distance(first, second, cross)
+    statistics: FeatureStatistics
+    factor: Float64[Tensor, "F R"]
+
+    @classmethod
+    def of(cls, statistics: FeatureStatistics) -> "Factored":
+        """Factor a covariance. Raises NumericsError where it is none."""
+        values, vectors = torch.linalg.eigh(statistics.covariance)
+        return cls(statistics, vectors * _roots(_kept(values, statistics.count)))
+
+    def distance(self, other: FeatureStatistics) -> float:
+        """The distance to a set known by its moments, in squared feature units.
+
+        Where a set has no more samples than features, eigenvalues that are zero but for rounding
+        count as zero, and the result has some nine digits; `distance_of` has them all. Raises
+        NumericsError if an eigenvalue is negative by more than rounding, BadInput for features of
+        another width.
+        """
+        _agree(self.statistics, other)
+        spectrum = _kept(self.cross_spectrum(other), min(self.statistics.count, other.count))
+        return _distance(self.statistics, other, _roots(spectrum).sum())
+
+    def distance_of(self, features: Float[Tensor, "N F"]) -> float:
+        """The distance to a set known by its features: by singular values where N <= F."""
+        other = FeatureStatistics.of(features)
+        if len(features) > features.shape[1]:
+            return self.distance(other)
+        _agree(self.statistics, other)
+        centred = (features.double() - other.mean) / (len(features) - 1) ** 0.5
+        return _distance(self.statistics, other, torch.linalg.svdvals(centred @ self.factor).sum())
+
+    def cross_spectrum(self, other: FeatureStatistics) -> Float64[Tensor, "R"]:
+        """Eigenvalues of factor^T S factor, ascending: those of the two covariances' product."""
+        inner = self.factor.T @ other.covariance @ self.factor
+        return torch.linalg.eigvalsh((inner + inner.T) / 2)
+
+
+def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """The Frechet distance between two sets, from their moments: `Factored.distance`."""
+    return Factored.of(first).distance(second)
 
 
 def frechet_distance_of(first: Float[Tensor, "N F"], second: Float[Tensor, "M F"]) -> float:
@@ -44,10 +82,29 @@ def frechet_distance_of(first: Float[Tensor, "N F"], second: Float[Tensor, "M F"
     return _distance(statistics_1, statistics_2, cross)
 
 
+def _agree(first: FeatureStatistics, second: FeatureStatistics) -> None:
+    if len(first.mean) != len(second.mean):
+        raise BadInput(
+            f"found features of width {len(second.mean)} and a reference of width "
+            f"{len(first.mean)}; expected equal ones. They come from different detectors"
+        )
+
+
 def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor) -> float:
     shift = (first.mean - second.mean).square().sum()
     trace = first.covariance.trace() + second.covariance.trace()
     return (shift + trace - 2 * cross).item()
+
+
+def _kept(spectrum: Float64[Tensor, "R"], count: int) -> Float64[Tensor, "R"]:
+    """A spectrum with what is rounding set to zero, if so few samples made it that some has to be.
+
+    The square root of rounding would be of the order of 1e-8, and there are many.
+    """
+    if count > len(spectrum):
+        return spectrum
+    noise = len(spectrum) * torch.finfo(spectrum.dtype).eps * spectrum.abs().max()
+    return torch.where(spectrum.abs() <= noise, 0.0, spectrum)
 
 
 def _roots(eigenvalues: Float64[Tensor, "F"]) -> Float64[Tensor, "F"]:
