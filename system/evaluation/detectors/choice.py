@@ -17,10 +17,29 @@ from system.evaluation.detectors.detector import Detector
 from system.evaluation.detectors.digits import DigitsDetector
 from system.evaluation.detectors.digits import open_digits
 from system.evaluation.detectors.digits import read_digits
+from system.evaluation.detectors.inception import InceptionDetector
+from system.evaluation.detectors.inception import inception_name
+from system.evaluation.detectors.inception import read_inception
+from system.evaluation.detectors.resize import Rule
+from system.evaluation.detectors.weights import INCEPTION
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,}$")]
+
+
+class InceptionChoice(Record):
+    """The Inception-v3 of Frechet distances, with a rule that brings images to its size."""
+
+    kind: Literal["inception"] = "inception"
+    weights: str  # path or url
+    digest: Digest
+    resize: Rule
+
+    @property
+    def name(self) -> str:
+        """Names the detector among those of one request."""
+        return inception_name(self.resize)
 
 
 class DigitsChoice(Record):
@@ -45,7 +64,20 @@ class DigitsChoice(Record):
         return DigitsDetector.resize
 
 
-AnyDetector = DigitsChoice
+AnyDetector = Annotated[InceptionChoice | DigitsChoice, Field(discriminator="kind")]
+
+
+def inception_choice(
+    weights: str, resize: Rule, expected: str | None = INCEPTION.sha256
+) -> InceptionChoice:
+    """The choice of the Inception network whose weights lie at a path or url.
+
+    `expected` is the sha256 that the file has to have; None takes any weights that fit, whose own
+    digest the choice and every protocol then say. Raises BadInput for an absent, damaged or other
+    file.
+    """
+    _, digest = read_inception(weights, expected)
+    return InceptionChoice(weights=weights, digest=digest, resize=resize)
 
 
 def digits_choice(weights: str) -> DigitsChoice:
@@ -70,4 +102,9 @@ def open_detector(choice: AnyDetector, device: str = "cpu") -> Detector:
 
     Raises BadInput where its weights are absent, damaged, or not those of the choice.
     """
-    return open_digits(choice.weights, choice.digest, device)
+    match choice:
+        case InceptionChoice():
+            network, digest = read_inception(choice.weights, choice.digest)
+            return InceptionDetector(network, digest=digest, resize=choice.resize, device=device)
+        case DigitsChoice():
+            return open_digits(choice.weights, choice.digest, device)

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from jaxtyping import UInt8
 from torch import Tensor
 
+from system.evaluation.passes import PASS
+
 KINDS = ("features", "spatial", "logits")
-PASS = 64  # images that a network looks at at once, whatever the batch: rounding depends on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,13 +57,15 @@ class Detector(ABC):
 
 
 @torch.no_grad()
-def look_in_passes(image: UInt8[Tensor, "N C H W"], look: Callable[[Tensor], Seen]) -> Seen:
-    """What `look` makes of images, shown PASS of them at a time; the last pass ends in black."""
+def look_in_passes(
+    image: UInt8[Tensor, "N C H W"], look: Callable[[Tensor], Seen], size: int = PASS
+) -> Seen:
+    """What `look` makes of images, shown `size` at a time; the last pass is filled with black."""
     if not len(image):
-        return look(image.new_zeros(PASS, *image.shape[1:])).first(0)
+        return look(image.new_zeros(size, *image.shape[1:])).first(0)
     parts = []
-    for shown in image.split(PASS):
-        missing = PASS - len(shown)
+    for shown in image.split(size):
+        missing = size - len(shown)
         filled = torch.cat([shown, shown.new_zeros(missing, *shown.shape[1:])])
         parts.append(look(filled).first(len(shown)))
     return Seen.joined(parts)

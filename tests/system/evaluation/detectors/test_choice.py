@@ -1,13 +1,17 @@
 import pytest
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 
+from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.detectors.choice import DigitsChoice
 from system.evaluation.detectors.choice import digits_choice
+from system.evaluation.detectors.choice import inception_choice
 from system.evaluation.detectors.choice import open_detector
 from system.evaluation.detectors.digits import Training
 from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.detectors.digits import digits_url
+from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 
 QUICK = Training(epochs=1, width=8, features=16)
@@ -51,3 +55,18 @@ def test_other_weights_are_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, file)
     with pytest.raises(DataError, match="other weights"):
         digits_choice(str(file))
+
+
+def test_a_record_opens_the_inception_network(inception, inception_file):
+    choice = inception_choice(inception_file, "pil_bicubic", expected=None)
+    read = TypeAdapter(AnyDetector).validate_json(choice.model_dump_json())
+    opened = open_detector(read)
+    assert opened.digest == choice.digest == inception.digest
+    assert opened.resize == choice.resize == "pil_bicubic"
+    assert opened.name == choice.name != inception.name  # which has another rule
+    assert torch.equal(opened.network.fc.weight, inception.network.fc.weight)
+
+
+def test_random_inception_weights_are_not_taken_for_the_published(inception_file):
+    with pytest.raises(BadInput, match="expected 95,628,359"):
+        inception_choice(inception_file, "tf1_bilinear")

@@ -2,9 +2,9 @@
 
 import torch
 
-from system.evaluation.detectors.detector import PASS
 from system.evaluation.detectors.detector import Seen
 from system.evaluation.detectors.detector import look_in_passes
+from system.evaluation.passes import PASS
 
 
 def test_parts_are_joined_in_order():

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.detectors.detector import PASS
 from system.evaluation.detectors.digits import GRID
 from system.evaluation.detectors.digits import SPATIAL_CHANNELS
 from system.evaluation.detectors.digits import Training
 from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.labelled import Labelled
+from system.evaluation.passes import PASS
 from system.evaluation.scores.accuracy import accuracy
 from system.foundation.errors import DataError
 
