@@ -1,8 +1,13 @@
 """A request for what the digits detector makes of images drawn from the tiny checkpoint."""
 
+import json
+
 import pytest
+from safetensors.torch import save_file
 
 from data_pipeline.shards.manifest import read_manifest
+from system.engine.checkpoints import name_of
+from system.engine.checkpoints import upload
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import digits_url
 from system.evaluation.evaluator import detectors_folder
@@ -15,16 +20,29 @@ from system.foundation.settings.evaluation import Sampler
 COUNT = 300  # five passes, the last one not full
 
 
-@pytest.fixture
-def request_of(commit, recipe, subject, detector, root):
-    """A request with some of its keys changed."""
+@pytest.fixture(scope="session")
+def checkpoint(recipe, subject, tmp_path_factory) -> str:
+    """The url of the tiny checkpoint."""
+    folder = tmp_path_factory.mktemp("local")
+    save_file(subject.model.state_dict(), folder / "averaged.safetensors")
+    state = {"images_seen": subject.images_seen, "recipe": recipe.model_dump(mode="json")}
+    (folder / "state.json").write_text(json.dumps(state))
+    url = tmp_path_factory.mktemp("run") / "checkpoints" / name_of(subject.images_seen, 1)
+    upload(folder, str(url), 0, 1)
+    return str(url)
+
+
+@pytest.fixture(scope="session")
+def make_request(checkpoint, recipe, subject, detector, root):
+    """A request for so many images, with some of its keys changed."""
     data = read_manifest(recipe.data.shards).digest
     choice = digits_choice(digits_url(detectors_folder(str(root / "any")), data))
     assert choice.digest == detector.digest
     drawing = Drawing(labels="balanced", seed=0, sampler=Sampler(guidance=1.0))
-    source = drawn_images(subject, commit(recipe), drawing, balanced_labels(COUNT, 10), count=COUNT)
 
-    def make(**changes) -> FeatureRequest:
+    def make(count: int = COUNT, **changes) -> FeatureRequest:
+        label = balanced_labels(count, 10)
+        source = drawn_images(subject, checkpoint, drawing, label, count=count)
         return FeatureRequest(**{"source": source, "detectors": (choice,)} | changes)
 
     return make

@@ -8,8 +8,8 @@ from system.evaluation.work.store import UnitStore
 from system.foundation.errors import NumericsError
 
 
-def test_a_unit_is_what_the_detector_makes_of_its_images(request_of, detector):
-    request = request_of(keep_images=True)
+def test_a_unit_is_what_the_detector_makes_of_its_images(make_request, detector):
+    request = make_request(keep_images=True)
     found = Worker(request).compute(range(64, 128))
     image = open_source(request.source).images(range(64, 128))
     assert torch.equal(found["images"], image)
@@ -19,8 +19,8 @@ def test_a_unit_is_what_the_detector_makes_of_its_images(request_of, detector):
     assert torch.equal(found["digits-cnn/spatial"], seen.spatial)
 
 
-def test_threads_of_the_caller_are_left_alone_and_change_nothing(request_of):
-    request, before = request_of(), torch.get_num_threads()
+def test_threads_of_the_caller_are_left_alone_and_change_nothing(make_request):
+    request, before = make_request(), torch.get_num_threads()
     one = Worker(request).compute(range(64))
     torch.set_num_threads(2)
     try:
@@ -32,8 +32,8 @@ def test_threads_of_the_caller_are_left_alone_and_change_nothing(request_of):
         assert torch.equal(two[name], array), name
 
 
-def test_features_that_are_not_finite_are_counted_and_refused(request_of):
-    worker = Worker(request_of())
+def test_features_that_are_not_finite_are_counted_and_refused(make_request):
+    worker = Worker(make_request())
     network = worker.detectors[0].network
     weight = network.head.weight.clone()
     try:
@@ -44,19 +44,19 @@ def test_features_that_are_not_finite_are_counted_and_refused(request_of):
         network.head.weight.copy_(weight)
 
 
-def test_alone_it_computes_the_units_it_is_given(request_of, tmp_path):
+def test_alone_it_computes_the_units_it_is_given(make_request, tmp_path):
     store = UnitStore(str(tmp_path))
-    AloneCrew().run(request_of(), [range(64, 128), range(256, 300)], store)
+    AloneCrew().run(make_request(), [range(64, 128), range(256, 300)], store)
     assert store.finished() == [range(64, 128), range(256, 300)]
-    AloneCrew().run(request_of(source=gone(request_of().source)), [], store)  # opens nothing
+    AloneCrew().run(make_request(source=gone(make_request().source)), [], store)  # opens nothing
 
 
-def test_other_bits_the_second_time_are_an_alarm(request_of, tmp_path, caplog):
-    request, store = request_of(), UnitStore(str(tmp_path))
+def test_other_bits_the_second_time_are_an_alarm(make_request, tmp_path, caplog):
+    request, store = make_request(), UnitStore(str(tmp_path))
     AloneCrew().run(request, [range(64)], store)
     AloneCrew().run(request, [range(64)], store)
     assert not caplog.records
-    other = request_of(source=request.source.model_copy(update={"rounding": "truncate"}))
+    other = make_request(source=request.source.model_copy(update={"rounding": "truncate"}))
     AloneCrew().run(other, [range(64)], store)
     assert "images 0 to 63 were computed a second time with other bits" in caplog.text
 

@@ -38,9 +38,9 @@ def everything(found) -> dict[str, torch.Tensor]:
     return whole | {"images": torch.cat([*found.images()])}
 
 
-def test_the_same_bits_for_any_batch_and_any_interruption(request_of, tmp_path, detector):
+def test_the_same_bits_for_any_batch_and_any_interruption(make_request, tmp_path, detector):
     expected = everything(
-        features_of(request_of(keep_images=True), str(tmp_path / "alone"), AloneCrew())
+        features_of(make_request(keep_images=True), str(tmp_path / "alone"), AloneCrew())
     )
     assert len(expected["images"]) == 300
     assert torch.equal(expected["features"], detector.look(expected["images"]).features)
@@ -48,14 +48,14 @@ def test_the_same_bits_for_any_batch_and_any_interruption(request_of, tmp_path, 
         folder = str(tmp_path / "-".join(map(str, batches)))
         for batch in batches[:2]:
             with pytest.raises(KeyboardInterrupt):
-                features_of(request_of(keep_images=True, batch=batch), folder, Interrupted(1))
-        last = features_of(request_of(keep_images=True, batch=batches[2]), folder, AloneCrew())
+                features_of(make_request(keep_images=True, batch=batch), folder, Interrupted(1))
+        last = features_of(make_request(keep_images=True, batch=batches[2]), folder, AloneCrew())
         for name, array in everything(last).items():
             assert torch.equal(array, expected[name]), (batches, name)
 
 
-def test_only_what_is_missing_or_damaged_is_computed(request_of, folder, tmp_path):
-    request, crew = request_of(batch=64), Watched()
+def test_only_what_is_missing_or_damaged_is_computed(make_request, folder, tmp_path):
+    request, crew = make_request(batch=64), Watched()
     features_of(request, folder, crew)
     assert len(crew.asked) == 5
     paths = sorted((tmp_path / "eval" / "units" / request.key).iterdir())
@@ -68,9 +68,9 @@ def test_only_what_is_missing_or_damaged_is_computed(request_of, folder, tmp_pat
     assert crew.asked == []
 
 
-def test_parts_have_a_size_of_their_own(request_of, folder, monkeypatch):
+def test_parts_have_a_size_of_their_own(make_request, folder, monkeypatch):
     monkeypatch.setattr(features_module, "PART", 70)
-    found = features_of(request_of(keep_images=True, batch=100), folder, AloneCrew())
+    found = features_of(make_request(keep_images=True, batch=100), folder, AloneCrew())
     assert [len(part) for part in found.parts("digits-cnn", "logits")] == [70, 70, 70, 70, 20]
     assert [len(part) for part in found.images()] == [64, 64, 64, 64, 44]
     assert torch.equal(
@@ -78,8 +78,8 @@ def test_parts_have_a_size_of_their_own(request_of, folder, monkeypatch):
     )
 
 
-def test_what_is_forgotten_is_computed_again(request_of, folder, tmp_path):
-    request = request_of()
+def test_what_is_forgotten_is_computed_again(make_request, folder, tmp_path):
+    request = make_request()
     features_of(request, folder, AloneCrew()).forget()
     assert not (tmp_path / "eval" / "units" / request.key).exists()
     found = features_of(request, folder, AloneCrew())
