@@ -68,9 +68,9 @@ def archive_images(url: str) -> ArchiveImages:
 
 def reference_images(url: str) -> ArchiveImages:
     """The images that lie in a reference's npz beside its moments. Raises DataError."""
+    shape = images_shape(url)
     with open_member(url, IMAGES) as file:
-        shape, dtype = _read_header(file, url)
-        _check(url, shape, dtype)
+        _read_header(file, url)
         digest, highest = _digest(file, shape)
     if highest <= 1:
         raise DataError(
@@ -86,6 +86,24 @@ def reference_images(url: str) -> ArchiveImages:
         width=width,
         channels=channels,
     )
+
+
+def images_shape(url: str) -> tuple[int, ...]:
+    """Count, height, width and channels of the images in an npz, from its header alone.
+
+    Raises DataError where they are no images in 8 bits.
+    """
+    with open_member(url, IMAGES) as file:
+        shape, dtype = _read_header(file, url)
+    _check(url, shape, dtype)
+    return shape
+
+
+def checksum(url: str, name: str) -> str:
+    """Length and CRC-32 of an array as the file lists them; whoever reads the array checks them."""
+    with _opened(url) as (_, archive):
+        member = archive.getinfo(f"{name}.npy")
+        return f"{member.file_size} {member.CRC:08x}"
 
 
 def member_names(url: str) -> list[str]:

@@ -84,7 +84,8 @@ def shard_images(
     seed: int = 0,
     path: Path = "plain",
 ) -> ShardImages:
-    """So many images (or all) of a split, as these settings read them.
+    """So many images (or all) of a split, as these settings read them. A choice or a seed that
+    decides nothing is no part of the record.
 
     A random crop is a means of training: images are measured by ADM's crop instead. Raises
     DataError for shards that are absent or of other data, BadInput where they hold fewer images.
@@ -97,6 +98,10 @@ def shard_images(
             f"{data.shards} holds {there} images of split {split}; expected at least the {count} "
             "that were asked for. Ask for fewer, or for another split"
         )
+    if count in (None, there):
+        choice = "first"
+    if choice == "first" and path == "plain":
+        seed = 0
     record = ShardImages(
         url=storage.absolute(data.shards),
         digest="",
@@ -168,7 +173,7 @@ def decremented() -> UInt8[Tensor, "256"]:
 
 def _chosen(record: ShardImages, there: int) -> Int[np.ndarray, "N"]:
     """The numbers, in the split, of the images chosen; ascending, so that shards are read once."""
-    if record.choice == "first" or record.count == there:
+    if record.choice == "first":
         return np.arange(record.count)
     order = generator(record.seed, "evaluation/images").permutation(there)
     return np.sort(order[: record.count])

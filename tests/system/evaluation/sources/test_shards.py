@@ -67,6 +67,7 @@ def test_digest_is_of_what_decides_the_images(recipe, tmp_path):
     moved = recipe.data.model_copy(update={"shards": str(copy), "workers": 7})
     digest = shard_images(recipe.data, "train").digest
     assert shard_images(moved, "train").digest == digest
+    assert shard_images(moved, "train", choice="seeded", seed=1).digest == digest
     others = [
         shard_images(recipe.data, "held_out"),
         shard_images(recipe.data, "train", count=10),
