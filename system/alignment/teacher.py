@@ -12,21 +12,18 @@ sharded nor saved.
 Source: REPA, arXiv 2410.06940, and its code's preprocessing.
 """
 
-from typing import Any
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from timm.data import resolve_model_data_config
-from timm.models import get_pretrained_cfg
 from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
+from system.alignment.vision_model import build
+from system.alignment.vision_model import channels_of
+from system.alignment.vision_model import per_channel
 from system.alignment.weights import KEY
-from system.alignment.weights import create
-from system.alignment.weights import fill
-from system.alignment.weights import from_hub
 from system.alignment.weights import read_weights
 from system.foundation.errors import BadInput
 from system.foundation.settings import objective as settings
@@ -53,7 +50,7 @@ class Teacher(nn.Module):
         self.model, self.size = _build(teacher)
         self.model.to(dtype)
         config = resolve_model_data_config(self.model)
-        self.channels = _channels(self.model, config)
+        self.channels = channels_of(self.model)
         if image_channels not in (1, self.channels):
             raise BadInput(
                 f"{KEY}: {teacher.model} looks at {self.channels} channel, but data.image_channels "
@@ -61,7 +58,7 @@ class Teacher(nn.Module):
             )
         self.resampling = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
         for name in ("mean", "std"):
-            values = _per_channel(config[name], self.channels)
+            values = per_channel(config[name], self.channels)
             self.register_buffer(name, values, persistent=False)
         self.requires_grad_(False).eval()
         self._check(teacher)
@@ -114,40 +111,4 @@ class Teacher(nn.Module):
 def _build(teacher: settings.Teacher) -> tuple[nn.Module, int]:
     """The model with its weights, and the side of the images that it looks at."""
     file = None if teacher.weights is None else read_weights(teacher, teacher.weights)
-    arguments, size = _arguments(teacher, {} if file is None else file.arguments)
-    with torch.random.fork_rng(devices=[]):  # timm draws the weights that are then replaced
-        if file is None:
-            model = from_hub(teacher.model, arguments)
-        else:
-            model = create(teacher.model, arguments)
-            fill(model, file)
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1,))[0]
-    if size % patch:
-        raise BadInput(
-            f"{KEY}.image_size {size} is not a multiple of {patch}, the side of a patch of "
-            f"{teacher.model}; take {max(1, round(size / patch)) * patch}"
-        )
-    return model, size
-
-
-def _arguments(teacher: settings.Teacher, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """timm's arguments for the model at the size wanted, and that size."""
-    config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
-    own = given.get("img_size") or (config.input_size[-1] if config is not None else 224)
-    size = teacher.image_size or own
-    if config is not None and config.fixed_input_size:
-        return given | {"img_size": size}, size
-    return given, size
-
-
-def _channels(model: nn.Module, config: dict[str, Any]) -> int:
-    """Channels of the first convolution, which a weights file may have set."""
-    first = next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
-    return int(config["input_size"][0]) if first is None else first.in_channels
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> Float[Tensor, "C 1 1"]:
-    """One number a channel: a grey model takes the mean over colours."""
-    given = torch.tensor(values, dtype=torch.float32)
-    chosen = given if len(given) == channels else given.mean().expand(channels)
-    return chosen.reshape(-1, 1, 1).clone()
+    return build(teacher.model, teacher.image_size, file)

@@ -60,20 +60,27 @@ def read_weights(teacher: settings.Teacher, url: str) -> WeightsFile:
             f"{KEY}.weights: no file at {url}; expected the weights of {teacher.model} "
             f"(safetensors, or torch's .pth). {_sources(teacher.model)}"
         )
-    data = storage.read_bytes(url)
+    return decoded(url, storage.read_bytes(url), teacher.model)
+
+
+def decoded(url: str, data: bytes, model: str, key: str = KEY) -> WeightsFile:
+    """The weights of a model, out of the bytes of a file. `key` is what an error speaks of.
+
+    Raises BadInput where these are no weights, or say that they are of another model.
+    """
     try:
         found = _decoded(url, data)
     except UNREADABLE as error:
         raise BadInput(
-            f"{KEY}.weights: {url} is no file of weights, or a damaged one ({_said(error)}); "
-            f"expected those of {teacher.model}, as safetensors or as torch saves tensors. Fetch "
+            f"{key}.weights: {url} is no file of weights, or a damaged one ({_said(error)}); "
+            f"expected those of {model}, as safetensors or as torch saves tensors. Fetch "
             "it again"
         ) from error
-    said_model = found.metadata.get(MODEL, teacher.model)
-    if said_model != teacher.model:
+    said_model = found.metadata.get(MODEL, model)
+    if said_model != model:
         raise BadInput(
-            f"{KEY}.weights: {url} holds a {said_model}, but {KEY}.model is {teacher.model}; "
-            f"set {KEY}.model={said_model}, or give another file"
+            f"{key}.weights: {url} holds a {said_model}, but {key}.model is {model}; "
+            f"set {key}.model={said_model}, or give another file"
         )
     return found
 
@@ -84,13 +91,13 @@ def write_weights(url: str, tensors: dict[str, Tensor], metadata: dict[str, str]
     storage.write_bytes(url, safetensors.torch.save(whole, metadata))
 
 
-def create(name: str, arguments: dict[str, Any]) -> nn.Module:
-    """A timm model without a classifier, its weights drawn. Raises BadInput for unknown names."""
-    _check_name(name)
-    return timm.create_model(name, pretrained=False, num_classes=0, **arguments)
+def create(name: str, arguments: dict[str, Any], classes: int = 0, key: str = KEY) -> nn.Module:
+    """A timm model, its weights drawn; 0 classes for none. Raises BadInput for unknown names."""
+    check_name(name, key)
+    return timm.create_model(name, pretrained=False, num_classes=classes, **arguments)
 
 
-def fill(model: nn.Module, file: WeightsFile) -> None:
+def fill(model: nn.Module, file: WeightsFile, key: str = KEY) -> None:
     """Put a file's tensors into a timm model, as timm itself would translate their names.
 
     Position embeddings are resampled to the model's grid. What the file has beyond the model (a
@@ -102,20 +109,20 @@ def fill(model: nn.Module, file: WeightsFile) -> None:
         missing = model.load_state_dict(tensors, strict=False).missing_keys
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
         raise BadInput(
-            f"{KEY}.weights: the tensors in {file.url} do not fit {KEY}.model: {_said(error)}. "
+            f"{key}.weights: the tensors in {file.url} do not fit {key}.model: {_said(error)}. "
             "Is it the file of another model?"
         ) from error
     if missing:
         raise BadInput(
-            f"{KEY}.weights: {file.url} lacks {', '.join(missing[:3])} ({len(missing)} of "
-            f"{len(model.state_dict())} tensors); expected all that {KEY}.model has. Is it the "
+            f"{key}.weights: {file.url} lacks {', '.join(missing[:3])} ({len(missing)} of "
+            f"{len(model.state_dict())} tensors); expected all that {key}.model has. Is it the "
             "file of another model?"
         )
 
 
 def from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
     """A timm model with the weights that timm's hub has for it. Raises BadInput without them."""
-    _check_name(name)
+    check_name(name)
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, **arguments)
     except Exception as error:  # the hub's client, its transport and its cache have their own
@@ -123,6 +130,17 @@ def from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
             f"{KEY}.weights is null, and timm's hub gave no weights of {name} ({_said(error)}); "
             f"expected them there or in the hub's cache ($HF_HOME). {_sources(name)}"
         ) from error
+
+
+def check_name(name: str, key: str = KEY) -> None:
+    """Raises BadInput for a name that timm does not know."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise BadInput(
+            f"{key}.model is {name!r}, which timm {timm.__version__} does not know{hint}. "
+            "`python -c 'import timm; print(timm.list_models())'` prints all"
+        )
 
 
 def _decoded(url: str, data: bytes) -> WeightsFile:
@@ -144,16 +162,6 @@ def _said(error: Exception) -> str:
     """The first two lines of what an error says, as one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2]) or type(error).__name__
-
-
-def _check_name(name: str) -> None:
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=1)
-        hint = f"; the nearest is {near[0]}" if near else ""
-        raise BadInput(
-            f"{KEY}.model is {name!r}, which timm {timm.__version__} does not know{hint}. "
-            "`python -c 'import timm; print(timm.list_models())'` prints all"
-        )
 
 
 def _sources(name: str) -> str:

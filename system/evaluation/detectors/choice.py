@@ -25,6 +25,9 @@ from system.evaluation.detectors.weights import INCEPTION
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
+# How a transformer's position embeddings come to another grid: as timm does it, with antialiasing,
+# or as DINOv2's own code does, without it and on a grid that is a tenth of a cell larger.
+Positions = Literal["timm", "dinov2"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,}$")]
 
 
@@ -40,6 +43,26 @@ class InceptionChoice(Record):
     def name(self) -> str:
         """Names the detector among those of one request."""
         return inception_name(self.resize)
+
+
+class VisionChoice(Record):
+    """A timm model at a size of images, pooled as it was trained to be."""
+
+    kind: Literal["timm"] = "timm"
+    model: str  # timm's name
+    weights: str  # path or url
+    digest: Digest
+    size: PositiveInt  # side of the images it is shown, in pixels
+    resize: Rule
+    classes: Annotated[int, Field(ge=0)]  # 0 where the weights have no classifier
+    mean: tuple[float, ...]  # of a colour, for levels from 0 to 1
+    std: tuple[float, ...]
+    positions: Positions
+
+    @property
+    def name(self) -> str:
+        """Names the detector among those of one request."""
+        return f"{self.model}-{self.size}_{self.resize}_{self.positions}-positions"
 
 
 class DigitsChoice(Record):
@@ -64,7 +87,7 @@ class DigitsChoice(Record):
         return DigitsDetector.resize
 
 
-AnyDetector = Annotated[InceptionChoice | DigitsChoice, Field(discriminator="kind")]
+AnyDetector = Annotated[InceptionChoice | VisionChoice | DigitsChoice, Field(discriminator="kind")]
 
 
 def inception_choice(
@@ -106,5 +129,9 @@ def open_detector(choice: AnyDetector, device: str = "cpu") -> Detector:
         case InceptionChoice():
             network, digest = read_inception(choice.weights, choice.digest)
             return InceptionDetector(network, digest=digest, resize=choice.resize, device=device)
+        case VisionChoice():
+            from system.evaluation.detectors.vision import open_vision  # timm takes its time
+
+            return open_vision(choice, device)
         case DigitsChoice():
             return open_digits(choice.weights, choice.digest, device)

@@ -11,14 +11,19 @@ from abc import ABC
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
 from jaxtyping import UInt8
 from torch import Tensor
 
+from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.passes import PASS
 
+# Images of one pass over a large network, whatever the batch; each divides PASS, which units of
+# work are aligned to. A device decides bits anyway, so each may have what suits it.
+PASSES = MappingProxyType({"cpu": 8, "cuda": 64})
 KINDS = ("features", "spatial", "logits")
 
 
@@ -61,11 +66,10 @@ def look_in_passes(
     image: UInt8[Tensor, "N C H W"], look: Callable[[Tensor], Seen], size: int = PASS
 ) -> Seen:
     """What `look` makes of images, shown `size` at a time; the last pass is filled with black."""
-    if not len(image):
-        return look(image.new_zeros(size, *image.shape[1:])).first(0)
     parts = []
-    for shown in image.split(size):
-        missing = size - len(shown)
-        filled = torch.cat([shown, shown.new_zeros(missing, *shown.shape[1:])])
-        parts.append(look(filled).first(len(shown)))
+    with exact_arithmetic(torch.get_num_threads()):
+        for shown in image.split(size) if len(image) else [image]:
+            missing = size - len(shown)
+            filled = torch.cat([shown, shown.new_zeros(missing, *shown.shape[1:])])
+            parts.append(look(filled).first(len(shown)))
     return Seen.joined(parts)

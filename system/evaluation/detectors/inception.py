@@ -11,7 +11,6 @@ Source: Heusel et al. 2017, arXiv 1706.08500; sFID: Nash et al. 2021, arXiv 2103
 
 import io
 from pickle import UnpicklingError
-from types import MappingProxyType
 
 import torch
 from jaxtyping import UInt8
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from system.evaluation.detectors.detector import PASSES
 from system.evaluation.detectors.detector import Detector
 from system.evaluation.detectors.detector import Seen
 from system.evaluation.detectors.detector import look_in_passes
@@ -31,9 +31,6 @@ from system.evaluation.detectors.weights import read_published
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 
-# Images of one pass, whatever the batch; each divides what units of work are aligned to. A device
-# decides bits anyway, so each may have what suits it.
-PASSES = MappingProxyType({"cpu": 8, "cuda": 64})
 UNREADABLE = (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError)
 
 

@@ -41,13 +41,6 @@ INCEPTION = PublishedFile(
         "github.com/toshas/torch-fidelity, release v0.2.0",
     ),
 )
-DINOV2_LARGE = PublishedFile(
-    names=("dinov2_vitl14_pretrain.pth",),
-    bytes=None,
-    sha256=None,
-    licence="Apache-2.0",
-    origin=("dl.fbaipublicfiles.com/dinov2/dinov2_vitl14",),
-)
 
 
 def read_published(url: str, file: PublishedFile, expected: str | None) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from system.evaluation.detectors.detector import PASSES
 from system.evaluation.detectors.detector import Seen
 from system.evaluation.detectors.detector import look_in_passes
 from system.evaluation.passes import PASS
@@ -28,3 +29,17 @@ def test_every_pass_is_full_and_in_order():
     assert look_in_passes(image, look).features[:, 0].tolist() == list(range(PASS + 9))
     assert look_in_passes(image[:0], look).features.shape == (0, 1)
     assert sizes == [PASS, PASS, PASS]
+
+
+def test_passes_of_large_networks_divide_what_units_are_aligned_to():
+    assert all(PASS % each == 0 for each in PASSES.values())
+
+
+def test_no_pass_takes_shortcuts():
+    def look(shown):
+        short = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+        nothing = torch.zeros(len(shown), 0)
+        return Seen(torch.full((len(shown), 1), float(short)), nothing, nothing)
+
+    assert torch.backends.cudnn.allow_tf32  # torch's own choice
+    assert look_in_passes(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), look).features.item() == 0

@@ -2,11 +2,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from system.evaluation.detectors.inception import PASSES
+from system.evaluation.detectors.detector import PASSES
 from system.evaluation.detectors.inception import InceptionDetector
 from system.evaluation.detectors.inception import read_inception
 from system.evaluation.detectors.weights import INCEPTION
-from system.evaluation.passes import PASS
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 from tests.random_inception import random_inception
@@ -36,10 +35,6 @@ def test_bits_do_not_depend_on_the_batch(inception, image, seen):
     assert torch.equal(alone.features, seen.features[-1:])
     assert torch.equal(alone.spatial, seen.spatial[-1:])
     assert torch.equal(alone.logits, seen.logits[-1:])
-
-
-def test_passes_divide_what_units_are_aligned_to():
-    assert all(PASS % each == 0 for each in PASSES.values())
 
 
 def test_grey_is_shown_as_three_equal_channels(inception, image):
