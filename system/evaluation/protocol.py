@@ -22,7 +22,9 @@ from system.telemetry.metrics import UNCERTAINTY
 
 Text = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,}$")]
-PresetName = Literal["adm_50k", "torch_fidelity", "tarflow", "dinov2", "digits", "latents", "probe"]
+PresetName = Literal[
+    "adm_50k", "torch_fidelity", "tarflow", "dinov2", "digits", "latents", "probe", "nearest"
+]
 Rounding = Literal["half_to_even", "half_up", "truncate", "given"]
 
 
