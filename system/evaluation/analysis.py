@@ -11,8 +11,8 @@ import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.drawing import to_png
-from system.evaluation.evaluator import prepare
 from system.evaluation.measured import Measured
+from system.evaluation.measures.digits import prepare
 from system.evaluation.measures.smoothness import interpolation
 from system.evaluation.measures.smoothness import reconstruction_under_noise
 from system.evaluation.measures.smoothness import smoothness
@@ -21,9 +21,13 @@ from system.evaluation.protocol import write_evaluation
 from system.evaluation.requests import asked_of
 from system.evaluation.requests import device_of
 from system.evaluation.requests import run_folder_of
+from system.evaluation.studio import Device
+from system.evaluation.studio import Studio
+from system.evaluation.studio import units_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
+from system.evaluation.work.crew import AloneCrew
 from system.foundation import storage
 from system.foundation.recipe import Recipe
 from system.foundation.settings.autoencoder import Pixels
@@ -39,7 +43,7 @@ def analyse(
     *,
     output: str,
     threads: int = 1,
-    device: str = "cpu",
+    device: Device = "cpu",
 ) -> dict[str, float]:
     """Measure the latents of a checkpoint and write what was found into `output`.
 
@@ -48,7 +52,13 @@ def analyse(
     """
     with exact_arithmetic(threads):
         subject = read_subject(checkpoint_url, device)
-        bench = prepare(subject, recipe or subject.recipe, run_of(checkpoint_url) or output)
+        bench = prepare(
+            subject,
+            recipe or subject.recipe,
+            run_of(checkpoint_url) or output,
+            checkpoint=checkpoint_url,
+            studio=Studio(AloneCrew(), units_folder(output), device),
+        )
         measured = smoothness(bench)
         if not isinstance(subject.recipe.autoencoder, Pixels):
             measured += reconstruction_under_noise(bench)

@@ -1,44 +1,46 @@
-"""Measure a committed checkpoint under the digits protocol and write what was found.
+"""Measure a committed checkpoint as its recipe says, and write what was found.
 
     values = evaluate("runs/digits/checkpoints/000000025600-1", output="runs/digits")
     values["evaluation/gfid"]
 
-It reads the averaged weights and the shards, and writes `eval/<images_seen>-digits.json` (every
-number with its protocol) and `samples/<images_seen>.png` (a row per class, the same noise every
-time). The numbers are a function of weights, data and settings: the batch and the number of threads
-change them by rounding alone. Training is never touched.
+It reads averaged weights and shards, and writes `eval/<images_seen>-<kind>.json` (every number with
+its protocol) and `samples/<images_seen>.png` (a row per class, the same noise every time). Images
+are drawn in units that a crew of any size computes; until the result is written, finished units
+stay in `eval/units`, so that whoever is interrupted goes on. The result is a function of weights,
+data and settings: the same bytes for any crew, any batch, any interruption. Training is never
+touched.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.stream.split import WholeSplit
-from data_pipeline.stream.split import read_split
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.detectors.digits import digits_detector
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
-from system.evaluation.labelled import Labelled
 from system.evaluation.labels import balanced_labels
-from system.evaluation.measures.bench import Bench
-from system.evaluation.measures.density import density
-from system.evaluation.measures.generation import generation
-from system.evaluation.measures.reconstruction import reconstruction
+from system.evaluation.measures.digits import prepare
+from system.evaluation.measures.digits import stages
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Evaluation
-from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import write_evaluation
-from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.studio import Device
+from system.evaluation.studio import Studio
+from system.evaluation.studio import units_folder
 from system.evaluation.subject import Subject
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
+from system.evaluation.subject import subject_digest
+from system.evaluation.work.crew import AloneCrew
+from system.evaluation.work.crew import Crew
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.evaluation import Measuring
+from system.foundation.settings.evaluation import NoEvaluation
+from system.foundation.settings.evaluation import ReferenceEvaluation
 
 GRID_ROWS = 10
 GRID_COLUMNS = 10
@@ -49,39 +51,43 @@ def evaluate(
     recipe: Recipe | None = None,
     *,
     output: str,
-    threads: int = 1,
-    device: str = "cpu",
+    crew: Crew | None = None,
+    device: Device = "cpu",
+    decay: float | None = None,
 ) -> dict[str, float]:
     """Measure one checkpoint, write the record and the grid into the run's folder `output`.
 
     `recipe` says where the data are and how to evaluate, in place of the checkpoint's own; the
-    model is always the checkpoint's. Returns each number by name. Raises BadInput where the recipe
-    asks for no evaluation, DataError for shards of other data, CheckpointError for a damaged
-    checkpoint.
+    model is always the checkpoint's, its weights those averaged by `decay` (None: by its recipe's
+    first). Without a crew this process draws. Returns each number by name. Raises BadInput where
+    the recipe asks for no evaluation, DataError for shards of other data, CheckpointError for a
+    damaged checkpoint.
     """
     seconds: dict[str, float] = {}
-    with exact_arithmetic(threads):
+    with exact_arithmetic(threads=1):
         with _timed(seconds, "prepare"):
-            subject = read_subject(checkpoint_url, device)
+            subject = read_subject(checkpoint_url, device, decay=decay)
+            recipe = recipe or subject.recipe
+            settings = _settings(recipe, checkpoint_url)
+            studio = Studio(crew or AloneCrew(), units_folder(output), device, settings.batch)
             home = run_of(checkpoint_url) or output
-            bench = prepare(subject, recipe or subject.recipe, home)
-        measured = [_classifier_accuracy(bench)]
-        with _timed(seconds, "reconstruction"):
-            measured += reconstruction(bench)
+            bench = prepare(subject, recipe, home, checkpoint=checkpoint_url, studio=studio)
+        measured = []
+        for name, stage in stages(bench).items():
+            with _timed(seconds, name):
+                measured += stage()
         if subject.has_flow:
-            with _timed(seconds, "density"):
-                measured += density(bench)
-            with _timed(seconds, "generation"):
-                measured += generation(bench)
-                _write_grid(bench, output)
+            _write_grid(subject, settings, output)
     evaluation = Evaluation(
         images_seen=subject.images_seen,
         checkpoint=checkpoint_url,
-        preset="digits",
+        content=subject_digest(subject),
+        preset=settings.kind,
         measurements=tuple(measured),
         seconds=seconds,
     )
     write_evaluation(evaluation, output)
+    studio.clear()
     return evaluation.values()
 
 
@@ -90,71 +96,27 @@ def grid_place(run_folder: str, images_seen: int) -> str:
     return storage.join(run_folder, "samples", f"{images_seen:012d}.png")
 
 
-def detectors_folder(run_folder: str) -> str:
-    """Detectors lie beside the runs, since runs on the same data share them."""
-    root, _, _ = run_folder.rstrip("/").rpartition("/")
-    return storage.join(root or ".", "detectors")
-
-
-def prepare(subject: Subject, recipe: Recipe, run_folder: str) -> Bench:
-    """The subject before its judge and the real images; the detector is trained if it is missing.
-
-    Raises BadInput where the recipe asks for no evaluation, DataError for shards of other data.
-    """
-    settings = recipe.evaluation
-    if not isinstance(settings, DigitsEvaluation):
+def _settings(recipe: Recipe, checkpoint: str) -> DigitsEvaluation | ReferenceEvaluation:
+    """What the recipe says of evaluations. Raises BadInput where it asks for none."""
+    if isinstance(recipe.evaluation, NoEvaluation):
         raise BadInput(
-            f"evaluation.kind={settings.kind} in the recipe of this checkpoint; expected digits: "
-            "the one protocol there is for small labelled images. Train with "
-            "evaluation.kind=digits and evaluation.every_images=... to measure a run"
+            f"evaluation.kind=none in the recipe of {checkpoint}; expected a kind of evaluation, "
+            "such as evaluation.kind=digits for small labelled images"
         )
-    manifest = read_manifest(recipe.data.shards)
-    data = subject.recipe.data.model_copy(update={"shards": recipe.data.shards})
-    train = _labelled(read_split(manifest.split("train"), data))
-    detector = digits_detector(
-        train,
-        classes=data.classes,
-        data_digest=manifest.digest,
-        folder=detectors_folder(run_folder),
-    )
-    return Bench(
-        subject=subject,
-        settings=settings,
-        detector=detector,
-        train=train,
-        held_out=_labelled(read_split(manifest.split("held_out"), data)),
-        data_digest=manifest.digest,
-    )
+    return recipe.evaluation
 
 
-def _labelled(split: WholeSplit) -> Labelled:
-    return Labelled(split.image, split.label)
-
-
-def _classifier_accuracy(bench: Bench) -> Measurement:
-    """How far the judge itself can be trusted: its accuracy on real images it never saw."""
-    seen = bench.detector.look(bench.held_out.image)
-    return Measurement(
-        name="evaluation/classifier_accuracy",
-        value=accuracy(seen.logits, bench.held_out.label),
-        protocol=bench.protocol(
-            "accuracy", samples=len(bench.held_out.label), reference="labels held out"
-        ),
-    )
-
-
-def _write_grid(bench: Bench, output: str) -> None:
+def _write_grid(subject: Subject, settings: Measuring, output: str) -> None:
     """A row per class (of the first ten), with the same noise at every checkpoint."""
-    settings = bench.settings
-    is_conditional = bench.subject.model.flow.shape.is_conditional
+    is_conditional = subject.model.flow.shape.is_conditional
     drawing = Drawing(
         labels="balanced" if is_conditional else "none", seed=settings.seed, sampler=settings
     )
-    rows = min(GRID_ROWS, bench.subject.recipe.data.classes)
+    rows = min(GRID_ROWS, subject.recipe.data.classes)
     count = rows * GRID_COLUMNS
     label = balanced_labels(count, rows).sort().values if is_conditional else None
-    image = draw(bench.subject, drawing, range(count), label, settings.batch)
-    place = grid_place(output, bench.subject.images_seen)
+    image = draw(subject, drawing, range(count), label)
+    place = grid_place(output, subject.images_seen)
     storage.write_bytes(place, to_png(grid(image, GRID_COLUMNS)))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,6 +31,12 @@ class Subject:
     model: JointModel
     images_seen: int
     device: torch.device
+    decay: float | None = None  # of the average that these weights are; None for the recipe's first
+
+    @property
+    def averaging_decay(self) -> float:
+        """The decay of the average that these weights are."""
+        return self.recipe.engine.averaging_decay if self.decay is None else self.decay
 
     @property
     def has_flow(self) -> bool:
@@ -77,7 +84,7 @@ def read_subject(
     Raises CheckpointError if they do not fit, or if there is no such average.
     """
     recipe, weights, images_seen = read_averaged(checkpoint_url, decay=decay)
-    return assemble_subject(recipe, weights, images_seen, device=device)
+    return replace(assemble_subject(recipe, weights, images_seen, device=device), decay=decay)
 
 
 def assemble_subject(

@@ -15,6 +15,7 @@ from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.evaluation.evaluator import evaluate
+from system.evaluation.studio import Device
 from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.errors import ClusterError
@@ -87,7 +88,7 @@ class _Alone:
             self._evaluate(place.url, images_seen)
 
     def _evaluate(self, checkpoint: str, images_seen: int) -> None:
-        device = self._state.world.device.type
+        device: Device = "cuda" if self._state.world.device.type == "cuda" else "cpu"
         values = evaluate(checkpoint, self._state.recipe, output=self._folder, device=device)
         self._ledger.write("evaluation", images_seen=images_seen, values=values)
 

@@ -19,8 +19,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
 
-from system.evaluation.drawing import draw
-from system.evaluation.measures.bench import Bench
+from system.evaluation.measures.bench import DigitsBench
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import Protocol
@@ -66,7 +65,7 @@ class Cut:
     label: Int[Tensor, "N"]
 
 
-def generation(bench: Bench) -> list[Measurement]:
+def generation(bench: DigitsBench) -> list[Measurement]:
     """gFID, sFID and conditional accuracy with the recipe's guidance and without, and floors."""
     cut = cut_halves(bench)
     floor = bench.protocol("frechet_distance", samples=cut.features.count, reference=_halves(bench))
@@ -83,7 +82,7 @@ def generation(bench: Bench) -> list[Measurement]:
     return measured
 
 
-def cut_halves(bench: Bench) -> Cut:
+def cut_halves(bench: DigitsBench) -> Cut:
     """The real training images in two halves, as the detector sees them."""
     seed, count = bench.settings.seed, len(bench.train.label) // 2
     order = torch.from_numpy(
@@ -111,7 +110,7 @@ def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
 
 
 def drawn_quality(
-    bench: Bench, cut: Cut, sampler: Sampler, *, suffix: str = ""
+    bench: DigitsBench, cut: Cut, sampler: Sampler, *, suffix: str = ""
 ) -> list[Measurement]:
     """gFID, its ratio to the floor, sFID and conditional accuracy of one way to draw; the last not
     of a flow without classes."""
@@ -122,8 +121,7 @@ def drawn_quality(
         sampler=sampler,
     )
     count, label = len(cut.label), cut.label if is_conditional else None
-    image = draw(bench.subject, drawing, range(count), label, settings.batch)
-    seen = bench.detector.look(image)
+    seen = bench.drawn(drawing, label, count)
     fid = bench.protocol(
         "frechet_distance",
         samples=cut.features.count,
@@ -171,7 +169,7 @@ def _distances(
     return measured
 
 
-def _halves(bench: Bench) -> str:
+def _halves(bench: DigitsBench) -> str:
     return f"train split in halves by seed {bench.settings.seed}"
 
 

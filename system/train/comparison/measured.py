@@ -7,11 +7,14 @@ from typing import Any
 
 from system.evaluation.analysis import analyse
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.evaluator import prepare
+from system.evaluation.measures.digits import prepare
 from system.evaluation.measures.generation import cut_halves
 from system.evaluation.measures.generation import drawn_quality
+from system.evaluation.studio import Studio
+from system.evaluation.studio import units_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
+from system.evaluation.work.crew import AloneCrew
 from system.foundation import storage
 from system.foundation.errors import NumericsError
 from system.foundation.settings.evaluation import Sampler
@@ -49,7 +52,11 @@ def drawn_by(run: Finished, samplers: Mapping[str, Sampler]) -> dict[str, Values
 
 def _draw(run: Finished, samplers: Mapping[str, Sampler]) -> dict[str, Values]:
     with exact_arithmetic(threads=1):
-        bench = prepare(read_subject(find_checkpoint(run.folder)), run.recipe, run.folder)
+        checkpoint = find_checkpoint(run.folder)
+        studio = Studio(AloneCrew(), units_folder(run.folder))
+        bench = prepare(
+            read_subject(checkpoint), run.recipe, run.folder, checkpoint=checkpoint, studio=studio
+        )
         cut = cut_halves(bench)
         drawn = {}
         for name, sampler in samplers.items():

@@ -13,13 +13,17 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.split import read_split
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
+from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import DigitsDetector
 from system.evaluation.detectors.digits import digits_detector
-from system.evaluation.evaluator import detectors_folder
+from system.evaluation.detectors.digits import digits_url
 from system.evaluation.labelled import Labelled
-from system.evaluation.measures.bench import Bench
+from system.evaluation.measures.bench import DigitsBench
+from system.evaluation.measures.digits import detectors_folder
+from system.evaluation.studio import Studio
 from system.evaluation.subject import Subject
 from system.evaluation.subject import assemble_subject
+from system.evaluation.work.crew import AloneCrew
 from system.foundation import streams
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
@@ -87,9 +91,42 @@ def subject(recipe) -> Subject:
 
 
 @pytest.fixture(scope="session")
-def bench(recipe, subject, detector, train, held_out) -> Bench:
+def bench(recipe, subject, detector, train, held_out, root, checkpoint) -> DigitsBench:
     few = Labelled(held_out.image[:60], held_out.label[:60])
-    return Bench(subject, recipe.evaluation, detector, train, few, "digest")
+    manifest_digest = read_manifest(recipe.data.shards).digest
+    return DigitsBench(
+        subject=subject,
+        settings=recipe.evaluation,
+        detector=detector,
+        choice=digits_choice(
+            digits_url(
+                detectors_folder(str(root / "any")), read_manifest(recipe.data.shards).digest
+            )
+        ),
+        held_out=few,
+        data_digest="digest",
+        checkpoint=checkpoint,
+        studio=Studio(AloneCrew(), str(root / "units")),
+        train=train,
+    )
+
+
+def committed(run: Path, local: Path, recipe: Recipe, weights: dict[str, torch.Tensor]) -> str:
+    """Commit a checkpoint of these weights to a run, by way of a local folder; its url."""
+    local.mkdir(exist_ok=True)
+    save_file(weights, local / "averaged.safetensors")
+    state = {"images_seen": IMAGES_SEEN, "recipe": recipe.model_dump(mode="json")}
+    (local / "state.json").write_text(json.dumps(state))
+    url = run / "checkpoints" / name_of(IMAGES_SEEN, 1)
+    upload(local, str(url), 0, 1)
+    return str(url)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(root, recipe, tmp_path_factory) -> str:
+    """Where the subject's weights lie."""
+    local = tmp_path_factory.mktemp("local")
+    return committed(root / "any", local, recipe, random_weights(recipe))
 
 
 @pytest.fixture
@@ -97,13 +134,7 @@ def commit(root, tmp_path):
     """Commits a checkpoint of a recipe with random weights, and returns its url."""
 
     def write(recipe: Recipe, weights: dict[str, torch.Tensor] | None = None) -> str:
-        folder = tmp_path / "local"
-        folder.mkdir(exist_ok=True)
-        save_file(weights or random_weights(recipe), folder / "averaged.safetensors")
-        state = {"images_seen": IMAGES_SEEN, "recipe": recipe.model_dump(mode="json")}
-        (folder / "state.json").write_text(json.dumps(state))
-        url = root / tmp_path.name / "checkpoints" / name_of(IMAGES_SEEN, 1)
-        upload(folder, str(url), 0, 1)
-        return str(url)
+        given = weights or random_weights(recipe)
+        return committed(root / tmp_path.name, tmp_path / "local", recipe, given)
 
     return write

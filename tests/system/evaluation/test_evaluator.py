@@ -9,8 +9,8 @@ from PIL import Image
 from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.sources.source import Photographs
-from system.evaluation.evaluator import detectors_folder
 from system.evaluation.evaluator import evaluate
+from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.protocol import Protocol
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
