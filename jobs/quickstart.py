@@ -10,8 +10,8 @@ accuracy of at least 97 % and a gFID within three times the distance of two real
 stops everything; the same command goes on from the newest checkpoint.
 """
 
-from system.evaluation.requests import Sampling
-from system.evaluation.requests import sample_to_folder
+from system.evaluation.sampling import Sampling
+from system.evaluation.sampling import sample_to_folder
 from system.foundation import storage
 from system.foundation.config import Resolved
 from system.launch.command import command

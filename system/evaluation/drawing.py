@@ -7,7 +7,6 @@ the decoder's image. No step is taken twice, and no image is drawn again.
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from einops import rearrange
 from einops import repeat
@@ -115,16 +114,4 @@ def to_png(image: UInt8[Tensor, "C H W"]) -> bytes:
     pixels = rearrange(image, "c h w -> h w c").numpy()
     content = io.BytesIO()
     Image.fromarray(pixels[..., 0] if len(image) == 1 else pixels).save(content, "png")
-    return content.getvalue()
-
-
-def to_adm_npz(image: UInt8[Tensor, "N C H W"], label: Int[Tensor, "N"]) -> bytes:
-    """Images and labels in the layout that ADM's evaluator reads, as the content of an npz file.
-
-    `arr_0` is uint8 N H W 3, `arr_1` int64 N. Grey images are given three equal channels: that is
-    what readers of this layout expect.
-    """
-    colour = image.expand(-1, 3, -1, -1)
-    content = io.BytesIO()
-    np.savez(content, arr_0=rearrange(colour, "n c h w -> n h w c").numpy(), arr_1=label.numpy())
     return content.getvalue()

@@ -7,8 +7,10 @@ wrong is a StorageError.
 """
 
 import errno
+import io
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -165,6 +167,25 @@ def write_parts(url: str, parts: Sequence[bytes]) -> None:
         _write_local(local_path(url), write)
 
 
+def write_stream(url: str, write: Callable[[io.BufferedIOBase], object]) -> None:
+    """Write a whole file by way of an open one: content that does not fit into memory.
+
+    For an object store it is first written to a local temporary file.
+    """
+    if is_local(url):
+
+        def write_to(temporary: Path) -> None:
+            with temporary.open("wb", buffering=_WRITE_BUFFER) as file:
+                write(file)
+
+        with _named(url, "write", OSError):  # other errors are those of the content
+            _write_local(local_path(url), write_to)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_stream(f"{folder}/content", write)
+        copy_out(Path(folder, "content"), url)
+
+
 def write_new(url: str, data: bytes) -> None:
     """Write a whole file if there is none, as one step. Raises FileExistsError if there is."""
     with _named(url, "write"):
@@ -239,7 +260,7 @@ def _same(one: str, other: str) -> bool:
 
 
 @contextmanager
-def _named(url: str, verb: str) -> Iterator[None]:
+def _named(url: str, verb: str, errors: type[Exception] = Exception) -> Iterator[None]:
     """Give every error of a filesystem the url it concerns."""
     try:
         yield
@@ -249,7 +270,7 @@ def _named(url: str, verb: str) -> Iterator[None]:
         raise FileExistsError(errno.EEXIST, "is there already", url) from error
     except TrainingSystemError:
         raise
-    except Exception as error:  # each store has errors of its own
+    except errors as error:  # each store has errors of its own
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         cause = "no space is left" if full else f"{type(error).__name__}: {error}"
         raise StorageError(f"cannot {verb} {url}: {cause}") from error

@@ -17,8 +17,8 @@ from system.launch.local_ray import local_ray
 
 
 @contextmanager
-def any_ray(cpus: int | None = None) -> Iterator[None]:
-    """Connected to the Ray at RAY_ADDRESS, else to a private one with so many CPUs.
+def any_ray(cpus: int | None = None, *, gpus: int = 0) -> Iterator[None]:
+    """Connected to the Ray at RAY_ADDRESS, else to a private one with so many CPUs and GPUs.
 
     None stands for all CPUs that this process may use. Raises ClusterError where no Ray answers or
     none can be started.
@@ -35,7 +35,7 @@ def any_ray(cpus: int | None = None) -> Iterator[None]:
     print(f"starting Ray for {counted(cpus, 'worker')}", file=sys.stderr, flush=True)  # for seconds
     with (
         _environment(path),
-        local_ray(cpus=cpus) as private,
+        local_ray(cpus=cpus, gpus=gpus) as private,
         _environment(private.environment | {"RAY_ADDRESS": private.address}),
         _joined(),
     ):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from system.evaluation.requests import Sampling
+from system.evaluation.sampling import Sampling
 from system.foundation.config import describe
 from system.foundation.config import flatten
 from system.foundation.config import recipe_from_mapping

@@ -7,7 +7,9 @@ whoever computes it: one thread, float32 without shortcuts, passes of a fixed si
 import logging
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -25,6 +27,10 @@ IMAGES = "images"
 log = logging.getLogger(__name__)
 
 
+def tell_nobody(images: int) -> None:
+    """What is called for every finished unit, where nobody wants to know."""
+
+
 class Crew(ABC):
     """One or many workers."""
 
@@ -34,8 +40,11 @@ class Crew(ABC):
         mends it."""
 
 
+@dataclass(frozen=True, slots=True)
 class AloneCrew(Crew):
     """This process, one unit after the other."""
+
+    told: Callable[[int], None] = tell_nobody
 
     def run(self, request: FeatureRequest, units: Sequence[range], store: UnitStore) -> None:
         """Compute these units into the store. Raises what a unit raises."""
@@ -44,6 +53,7 @@ class AloneCrew(Crew):
         worker = Worker(request)
         for unit in units:
             watch_over(worker.work(unit, store), unit, store)
+            self.told(len(unit))
 
 
 class Worker:

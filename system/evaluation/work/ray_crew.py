@@ -19,6 +19,7 @@ import os
 import time
 from collections import Counter
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from ray.exceptions import RayTaskError
 
 from system.evaluation.work.crew import Crew
 from system.evaluation.work.crew import Worker
+from system.evaluation.work.crew import tell_nobody
 from system.evaluation.work.crew import watch_over
 from system.evaluation.work.request import FeatureRequest
 from system.evaluation.work.store import Kept
@@ -53,6 +55,7 @@ class RayCrew(Crew):
     lease_s: float = 1800.0  # for one unit; for its worker's first one also to open all it needs
     patience_s: float = 60.0  # without any worker, until the caller does the work
     tries: int = 4  # of one unit
+    told: Callable[[int], None] = tell_nobody  # how many images a finished unit has
 
     def run(self, request: FeatureRequest, units: Sequence[range], store: UnitStore) -> None:
         """Compute these units into the store.
@@ -199,8 +202,8 @@ class _Shift:
             self._lend_again(lease.unit, _lost(lease.unit, f"{type(error).__name__}: {error}"))
         else:
             self.idle.append(lease.hand)
-            watch_over(kept, lease.unit, self.store)
             self._check_visible(lease.unit)
+            self._kept(kept, lease.unit)
 
     def _take_back(self) -> None:
         """What is overdue: a worker that has hung may hang for ever."""
@@ -218,8 +221,10 @@ class _Shift:
         if self.tries[unit] >= self.crew.tries:
             raise reason
         log.warning("try %d: %s", self.tries[unit], reason)
-        if self.store.get(unit) is None:  # it may have been kept, and only the answer was lost
+        if self.store.get(unit) is None:
             self.waiting.appendleft(unit)
+        else:  # only the answer was lost
+            self._kept("same", unit)
 
     def _work_here(self) -> None:
         """One unit by the caller, for want of workers."""
@@ -239,7 +244,11 @@ class _Shift:
             )
             self.here = Worker(self.request)
         unit = self.waiting.popleft()
-        watch_over(self.here.work(unit, self.store), unit, self.store)
+        self._kept(self.here.work(unit, self.store), unit)
+
+    def _kept(self, kept: Kept, unit: range) -> None:
+        watch_over(kept, unit, self.store)
+        self.crew.told(len(unit))
 
     def _check_visible(self, unit: range) -> None:
         """A path is no place for what several machines write, unless they share its disk."""

@@ -9,7 +9,6 @@ from PIL import Image
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import draw_latents
 from system.evaluation.drawing import grid
-from system.evaluation.drawing import to_adm_npz
 from system.evaluation.drawing import to_png
 from system.evaluation.labels import balanced_labels
 from system.evaluation.protocol import Drawing
@@ -95,15 +94,3 @@ def test_png_holds_the_pixels(channels):
     decoded = np.asarray(Image.open(io.BytesIO(to_png(image))))
     expected = image[0] if channels == 1 else image.permute(1, 2, 0)
     assert (decoded == expected.numpy()).all()
-
-
-def test_npz_has_the_adm_layout():
-    image = torch.arange(2 * 4, dtype=torch.uint8).reshape(2, 1, 2, 2)
-    content = to_adm_npz(image, torch.tensor([3, 9]))
-    assert content == to_adm_npz(image, torch.tensor([3, 9]))  # the same bytes
-    arrays = np.load(io.BytesIO(content))
-    assert arrays["arr_0"].shape == (2, 2, 2, 3)
-    assert arrays["arr_0"].dtype == np.uint8
-    assert (arrays["arr_0"] == image.permute(0, 2, 3, 1).numpy()).all()
-    assert arrays["arr_1"].tolist() == [3, 9]
-    assert arrays["arr_1"].dtype == np.int64

@@ -1,11 +1,11 @@
 import pytest
 
 from system.evaluation.analysis import Analysis
-from system.evaluation.measured import Loaded
+from system.evaluation.measured import Chosen
 from system.evaluation.measured import Measured
 from system.evaluation.probes import Probing
-from system.evaluation.requests import Sampling
 from system.evaluation.requests import Scoring
+from system.evaluation.sampling import Sampling
 from system.foundation.settings.record import Record
 
 
@@ -17,6 +17,7 @@ def test_whatever_measures_is_told_alike_what_to_measure(request_of: type[Record
 
 
 def test_drawing_needs_no_images_and_has_a_place_of_its_own() -> None:
-    assert issubclass(Sampling, Loaded)
+    assert issubclass(Sampling, Chosen)
+    assert "threads" not in Sampling.model_fields  # they would change no picture
     assert Sampling().out == "drawn"
     assert "shards" not in Sampling.model_fields

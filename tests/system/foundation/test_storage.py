@@ -1,4 +1,5 @@
 import errno
+import io
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,23 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     s3fs.S3FileSystem.clear_instance_cache()
     s3fs.S3FileSystem().mkdir(name)
     return f"s3://{name}/runs"
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_a_stream_is_written_whole_or_not_at_all(tmp_path, kind):
+    root = str(tmp_path) if kind == "local" else f"memory://{uuid.uuid4().hex}"
+    url = storage.join(root, "folder/file")
+
+    def broken(file: io.BufferedIOBase) -> None:
+        file.write(b"half")
+        raise ValueError("of the content")
+
+    with pytest.raises(ValueError, match="of the content"):
+        storage.write_stream(url, broken)
+    assert not storage.exists(url)
+    storage.write_stream(url, lambda file: file.writelines([b"wh", b"ole"]))
+    assert storage.read_bytes(url) == b"whole"
+    assert storage.list_names(storage.join(root, "folder")) == ["file"]
 
 
 def test_a_local_path_is_made_to_mean_the_same_everywhere(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import torch
 
 from system.engine.checkpoints import read_averaged
 from system.evaluation.protocol import write_evaluation
-from system.evaluation.requests import Sampling
-from system.evaluation.requests import sample_to_folder
+from system.evaluation.sampling import Sampling
+from system.evaluation.sampling import sample_to_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_recipe
 from system.evaluation.subject import read_subject
@@ -62,7 +62,7 @@ def test_a_release_draws_what_its_run_draws(run: str, tmp_path: Path) -> None:
     drawn = []
     for checkpoint in (run, folder):
         out = str(tmp_path / "drawn" / Path(checkpoint).name)
-        sample_to_folder(Sampling(checkpoint=checkpoint, out=out, count=4, threads=1))
+        sample_to_folder(Sampling(checkpoint=checkpoint, out=out, count=4))
         drawn.append(Path(out, "samples.npz").read_bytes())
     assert drawn[0] == drawn[1]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from system.engine.checkpoints import read_averaged
-from system.evaluation.requests import Sampling
-from system.evaluation.requests import sample_to_folder
+from system.evaluation.sampling import Sampling
+from system.evaluation.sampling import sample_to_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
 from system.foundation.config import resolve
@@ -65,7 +65,7 @@ def test_a_tarflow_comes_in_is_drawn_from_and_goes_out(tmp_path: Path, tarflow: 
     out, said = taken(tmp_path, source=tarflow, channels=3, noise=0.05)
     assert "16 tokens of 12" in said[0]
     assert said[1] == f"start a run: flow.weights={out}"
-    sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2, threads=1))
+    sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2))
     assert (tmp_path / "drawn" / "samples.png").exists()
     back = str(tmp_path / "back.pth")
     _, arguments = export_weights(Export(format="ml_tarflow", checkpoint=out, out=back))
@@ -97,7 +97,7 @@ def test_a_starflow_comes_in_on_its_autoencoder_and_goes_out(tmp_path: Path, sta
     subject = read_subject(out)
     assert subject.recipe.autoencoder.posterior.added_noise == 0.3
     assert subject.recipe.data.image_channels == 1
-    sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2, threads=1))
+    sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2))
     back = str(tmp_path / "back.safetensors")
     _, arguments = export_weights(Export(format="ml_starflow", checkpoint=out, out=back))
     assert "txt_dim=7" in arguments
@@ -119,7 +119,7 @@ def test_an_autoencoder_alone_has_no_flow_to_draw_or_export(tmp_path: Path, run:
     export_weights(Export(format="autoencoder_kl", checkpoint=run, out=kl))
     out, _ = taken(tmp_path, format="autoencoder_kl", source=kl, size=16)
     with pytest.raises(BadInput, match=r"trained no flow \(objective.route=autoencoder_only\)"):
-        sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2, threads=1))
+        sample_to_folder(Sampling(checkpoint=out, out=str(tmp_path / "drawn"), count=2))
     with pytest.raises(BadInput, match="there is none to export"):
         export_weights(Export(format="ml_starflow", checkpoint=out, out=str(tmp_path / "x.pth")))
 

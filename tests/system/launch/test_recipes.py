@@ -13,8 +13,8 @@ import pytest
 from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from system.engine.checkpoints import CheckpointStore
-from system.evaluation.requests import Sampling
-from system.evaluation.requests import sample_to_folder
+from system.evaluation.sampling import Sampling
+from system.evaluation.sampling import sample_to_folder
 from system.foundation.config import resolve
 from system.launch.local_ray import local_ray
 from system.launch.submission import submit

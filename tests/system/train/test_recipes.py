@@ -13,8 +13,8 @@ from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import Manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_averaged
-from system.evaluation.requests import Sampling
-from system.evaluation.requests import sample_to_folder
+from system.evaluation.sampling import Sampling
+from system.evaluation.sampling import sample_to_folder
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import FeatureAlignment

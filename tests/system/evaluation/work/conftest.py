@@ -10,7 +10,7 @@ from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import digits_url
-from system.evaluation.evaluator import detectors_folder
+from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.labels import balanced_labels
 from system.evaluation.protocol import Drawing
 from system.evaluation.sources.drawn import drawn_images
