@@ -23,7 +23,7 @@ from system.evaluation.passes import PASS
 
 # Images of one pass over a large network, whatever the batch; each divides PASS, which units of
 # work are aligned to. A device decides bits anyway, so each may have what suits it.
-PASSES = MappingProxyType({"cpu": 8, "cuda": 64})
+PASSES = MappingProxyType({"cpu": 4, "cuda": 64})
 KINDS = ("features", "spatial", "logits")
 
 
