@@ -136,6 +136,7 @@ class Measurement(Record):
     protocol: Protocol
     standard_error: Annotated[float, Field(ge=0)] | None = None
     corrected: float | None = None  # for the bias of few samples, where the protocol knows it
+    interval: tuple[float, float] | None = None  # covers in 95 of 100 cases what samples hide
     bias: float | None = None  # of few samples, as theory has it for Gaussian features
 
 

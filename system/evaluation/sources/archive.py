@@ -43,8 +43,9 @@ class ArchiveImages(Record):
 
     kind: Literal["archive"] = "archive"
     url: str
-    digest: str  # of shape and pixels
-    count: PositiveInt
+    digest: str  # of shape and pixels, all of them
+    count: PositiveInt  # the first so many are meant
+    stored: PositiveInt
     height: PositiveInt
     width: PositiveInt
     channels: Literal[1, 3]
@@ -82,6 +83,7 @@ def reference_images(url: str) -> ArchiveImages:
         url=storage.absolute(url),
         digest=digest,
         count=count,
+        stored=count,
         height=height,
         width=width,
         channels=channels,
@@ -166,7 +168,7 @@ def open_archive(record: ArchiveImages) -> ArchiveSource:
     """The file of a record. Raises DataError where it is another one by now."""
     with open_member(record.url, IMAGES) as file:
         shape, dtype = _read_header(file, record.url)
-    expected = (record.count, record.height, record.width, record.channels)
+    expected = (record.stored, record.height, record.width, record.channels)
     if shape != expected or dtype != np.uint8:
         raise DataError(
             f"{record.url}: arr_0 is {dtype} {list(shape)}, and was uint8 {list(expected)} when "

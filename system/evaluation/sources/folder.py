@@ -37,8 +37,9 @@ class FolderImages(Record):
 
     kind: Literal["folder"] = "folder"
     url: str
-    digest: str  # of the files' bytes, in the order of their names
-    count: PositiveInt
+    digest: str  # of the bytes of all files, in the order of their names
+    count: PositiveInt  # the first so many are meant
+    stored: PositiveInt
     height: PositiveInt
     width: PositiveInt
     channels: Literal[1, 3]
@@ -84,6 +85,7 @@ def folder_images(url: str) -> FolderImages:
         url=storage.absolute(url),
         digest=state.hexdigest(),
         count=len(names),
+        stored=len(names),
         height=shape.height,
         width=shape.width,
         channels=shape.channels,
@@ -112,10 +114,10 @@ class FolderSource(Source):
 def open_folder(record: FolderImages) -> FolderSource:
     """The folder of a record. Raises DataError where it has other files by now."""
     names = _png_names(record.url)
-    if len(names) != record.count:
+    if len(names) != record.stored:
         raise DataError(
-            f"{record.url}: found {len(names)} PNG files, and there were {record.count} when their "
-            "digest was taken. Measure the folder again, once nothing is written there"
+            f"{record.url}: found {len(names)} PNG files, and there were {record.stored} when "
+            "their digest was taken. Measure the folder again, once nothing is written there"
         )
     return FolderSource(record, names)
 
