@@ -19,6 +19,7 @@ from system.evaluation.protocol import Splits
 from system.evaluation.protocol import Subsets
 from system.evaluation.rounding import Rule
 from system.evaluation.sources.shards import Path
+from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
@@ -153,6 +154,11 @@ def detector_of(
             f"resize={resize}: {preset.name} brings images to the detector's size by "
             f"{' or '.join(preset.resizes)}; expected that, or another preset"
         )
+    weights = storage.absolute(weights)  # for workers elsewhere
     if preset.network == "digits":
         return digits_choice(weights)
+    if preset.network == "dinov2":
+        from system.evaluation.detectors.vision import dinov2_choice  # timm takes its time
+
+        return dinov2_choice(weights, digest or preset.weights)
     return inception_choice(weights, usable[0], digest or preset.weights)
