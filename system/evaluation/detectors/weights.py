@@ -53,6 +53,8 @@ def read_published(url: str, file: PublishedFile, expected: str | None) -> tuple
             f"{url}: no file; expected {file.described}. Put it there, or give the path or url of "
             "where it lies"
         )
+    if storage.is_local(url) and storage.local_path(url).is_dir():
+        raise BadInput(f"{url}: a folder; expected the path of a file in it, {file.described}")
     if expected is not None and expected == file.sha256 and storage.is_local(url):
         _check_size(url, file, storage.size(url))  # a file cut short need not be read
     content = storage.read_bytes(url)
@@ -76,4 +78,4 @@ def _check_size(url: str, file: PublishedFile, found: int) -> None:
 
 
 def _cure(file: PublishedFile) -> str:
-    return f"Fetch {file.described} again"
+    return f"Fetch it again: {file.described}"

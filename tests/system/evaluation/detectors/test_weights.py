@@ -44,6 +44,11 @@ def test_a_missing_file_says_all_there_is_to_know(tmp_path):
         assert each in said
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(BadInput, match=r"a folder; expected the path of a file in it, network"):
+        read_published(str(tmp_path), FILE, DIGEST)
+
+
 def test_a_file_cut_short_says_both_lengths(tmp_path):
     with pytest.raises(BadInput, match=rf"{len(CONTENT) - 1} bytes, expected {len(CONTENT)}"):
         read_published(write(tmp_path, CONTENT[:-1]), FILE, DIGEST)
