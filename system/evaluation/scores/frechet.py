@@ -43,14 +43,14 @@ class Factored:
     def distance(self, other: FeatureStatistics) -> float:
         """The distance to a set known by its moments, in squared feature units.
 
-        Where a set has no more samples than features, eigenvalues that are zero but for rounding
-        count as zero, and the result has some nine digits; `distance_of` has them all. Raises
+        Where a set has no more samples than features, this has some nine digits; `distance_of`, by
+        the features, has them all. Raises
         NumericsError if an eigenvalue is negative by more than rounding, BadInput for features of
         another width.
         """
         _agree(self.statistics, other)
-        spectrum = _kept(self.cross_spectrum(other), min(self.statistics.count, other.count))
-        return _distance(self.statistics, other, _roots(spectrum).sum())
+        inner = self.factor.T @ other.covariance @ self.factor
+        return _distance(self.statistics, other, self.roots(inner, other.count).sum())
 
     def distance_of(self, features: Float[Tensor, "N F"]) -> float:
         """The distance to a set known by its features: by singular values where N <= F."""
@@ -61,10 +61,10 @@ class Factored:
         centred = (features.double() - other.mean) / (len(features) - 1) ** 0.5
         return _distance(self.statistics, other, torch.linalg.svdvals(centred @ self.factor).sum())
 
-    def cross_spectrum(self, other: FeatureStatistics) -> Float64[Tensor, "R"]:
-        """Eigenvalues of factor^T S factor, ascending: those of the two covariances' product."""
-        inner = self.factor.T @ other.covariance @ self.factor
-        return torch.linalg.eigvalsh((inner + inner.T) / 2)
+    def roots(self, inner: Float64[Tensor, "R R"], count: int) -> Float64[Tensor, "R"]:
+        """Square roots of the eigenvalues of factor^T S factor, S being of `count` samples."""
+        spectrum = torch.linalg.eigvalsh((inner + inner.T) / 2)
+        return _roots(_kept(spectrum, min(self.statistics.count, count)))
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
@@ -97,14 +97,15 @@ def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor
 
 
 def _kept(spectrum: Float64[Tensor, "R"], count: int) -> Float64[Tensor, "R"]:
-    """A spectrum with what is rounding set to zero, if so few samples made it that some has to be.
+    """An ascending spectrum without what has to be rounding: of n samples, n - 1 are not zero.
 
-    The square root of rounding would be of the order of 1e-8, and there are many.
+    The square root of rounding would be of the order of 1e-8, and there are many. Of two samples
+    nothing is left out: moments whose count nobody knows are held as if of two.
     """
-    if count > len(spectrum):
+    excess = len(spectrum) - (count - 1)
+    if count <= 2 or excess <= 0:
         return spectrum
-    noise = len(spectrum) * torch.finfo(spectrum.dtype).eps * spectrum.abs().max()
-    return torch.where(spectrum.abs() <= noise, 0.0, spectrum)
+    return torch.cat([torch.zeros_like(spectrum[:excess]), spectrum[excess:]])
 
 
 def _roots(eigenvalues: Float64[Tensor, "F"]) -> Float64[Tensor, "F"]:

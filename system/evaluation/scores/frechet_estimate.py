@@ -6,16 +6,18 @@ halves) give three points of that curve; the corrected value is its end at 1/n =
 own correction stops at c1 and takes too much away where there are few images for a feature.
 
 The standard error is that of the delete-one-group jackknife. A distance near its least value is a
-square: its jackknife counts the variance that comes of pairs of images twice (Efron & Stein). That
-part is known for Gaussian features, and half of it is taken off: all of it makes intervals too
-short, because the rest is then too noisy; none makes them too long for a good model. The figures
-are in docs/evaluation.md.
+square: there the jackknife counts the variance that comes of pairs of images twice (Efron & Stein).
+That part is known for Gaussian features, and half of it is taken off: taking all of it makes
+intervals too short, because the rest is then too noisy; taking none makes them too long for good
+models. The interval is not symmetric: its ends are the distances of the same images with weights
+that lean as far to either side as the error reaches, in the direction that changes the distance
+fastest (Efron's least favourable family). docs/evaluation.md has the figures.
 
-Source: Efron & Stein 1981, "The jackknife estimate of variance"; bias for Gaussian features: our
-own derivation, by the second derivative of tr A^(1/2).
+Source: Efron & Stein 1981, "The jackknife estimate of variance"; Efron 1987, "Better bootstrap
+confidence intervals"; bias and variance of Gaussian features: our own derivation, by the second
+derivative of tr A^(1/2).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +26,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from system.evaluation.scores.frechet import Factored
+from system.evaluation.scores.grouped_moments import GroupedMoments
 from system.evaluation.scores.jackknife import GROUPS
 from system.evaluation.scores.jackknife import Estimate
 from system.evaluation.scores.jackknife import jackknife
-from system.evaluation.scores.jackknife import jackknife_groups
 from system.evaluation.scores.jackknife import reach
-from system.evaluation.statistics import FeatureStatistics
+from system.evaluation.statistics import BLOCK
 from system.foundation import streams
 
 SPLITS = 10  # of the groups into halves
@@ -43,20 +45,24 @@ def frechet_estimate(
     """The distance of a set to a reference, corrected for its number of images, and its error.
 
     The reference is taken as it is: its own error is no part of this. Needs two images in every
-    group and half, and costs `groups` + 20 eigenvalue problems. Raises BadInput, NumericsError.
+    group, and costs some `groups` + 22 eigenvalue problems and four products like the covariance;
+    corrections are to be trusted from some five images per feature on. Raises BadInput where
+    images are too few, and what `Factored.distance_of` raises.
     """
-    held = Groups.of(features, groups)
-    whole = held.merged(range(groups))
     value = reference.distance_of(features)
-    without = [reference.distance(held.merged(kept)) for kept in _all_but_one(groups)]
-    halves = [reference.distance(held.merged(half)) for half in _halves(groups)]
+    held = GroupedMoments.of(features, reference, groups)
+    without = [
+        held.distance([kept for kept in range(groups) if kept != out]) for out in range(groups)
+    ]
+    halves = [held.distance(half) for half in _halves(groups)]
     plain = jackknife(value, without)
-    variance = plain.standard_error**2
-    taken = PAIRS_TAKEN_OFF * _variance_of_pairs(whole, reference)
     corrected = _at_zero(value, sum(without) / groups, sum(halves) / len(halves), groups)
+    leaning = _Leaning.of(features, held)
+    variance = plain.standard_error**2
+    taken = PAIRS_TAKEN_OFF * leaning.variance_of_pairs
     error = max(variance - taken, LEAST_VARIANCE * variance) ** 0.5
-    far = reach(groups) * error
-    return Estimate(value, corrected, error, (corrected - far, corrected + far))
+    low, high = (leaning.change(side * reach(groups) * error) for side in (-1, 1))
+    return Estimate(value, corrected, error, (corrected + low, corrected + high))
 
 
 def small_sample_bias(
@@ -73,50 +79,71 @@ def small_sample_bias(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """The statistics of every group of a set, half of each symmetric matrix held."""
+class _Leaning:
+    """A set whose images' weights lean along their influence on the distance.
 
-    count: Float64[Tensor, "G"]
-    mean: Float64[Tensor, "G F"]
-    scatter: Float64[Tensor, "G P"]  # rows of the lower triangle
+    In coordinates where factor^T S factor is diagonal, with the squares of `roots` on its diagonal.
+    The others are what one unit of leaning changes, which changes the distance by about 1.
+    """
+
+    count: int
+    roots: Float64[Tensor, "R"]
+    slope: Float64[Tensor, "F"]  # of the distance over the mean
+    shift: Float64[Tensor, "F"]  # of the mean
+    inner_shift: Float64[Tensor, "R"]
+    trace: float
+    inner: Float64[Tensor, "R R"]
 
     @classmethod
-    def of(cls, features: Float[Tensor, "N F"], groups: int) -> "Groups":
-        """Deal the images to groups and add each group up."""
-        assert len(features) >= 2 * groups, "every group needs two images"
-        dealt = jackknife_groups(len(features), groups)
-        width = features.shape[1]
-        row, column = torch.tril_indices(width, width)
-        count = torch.bincount(dealt, minlength=groups).double()
-        mean = torch.empty(groups, width, dtype=torch.float64)
-        scatter = torch.empty(groups, len(row), dtype=torch.float64)
-        for group in range(groups):
-            part = FeatureStatistics.of(features[dealt == group])
-            mean[group] = part.mean
-            scatter[group] = part.scatter[row, column]
-        return cls(count, mean, scatter)
+    def of(cls, features: Float[Tensor, "N F"], held: GroupedMoments) -> "_Leaning":
+        """Sum over images, each by its influence on the distance."""
+        whole, reference = held.merged(range(held.groups)), held.reference
+        values, vectors = torch.linalg.eigh(whole.inner)
+        roots, tiny = values.clamp_min(0).sqrt(), torch.finfo(values.dtype).tiny
+        is_noise = values <= len(values) * torch.finfo(values.dtype).eps * values[-1]
+        inverse = torch.where(is_noise, 0.0, 1 / roots.clamp_min(tiny))
+        turn, slope = reference.factor @ vectors, 2 * (whole.mean - reference.statistics.mean)
+        influence, length = torch.empty(2, len(features), dtype=torch.float64)
+        shift, inner_shift = torch.zeros_like(whole.mean), torch.zeros_like(roots)
+        inner = torch.zeros_like(whole.inner)
+        for start in range(0, len(features), BLOCK):
+            rows = slice(start, start + BLOCK)
+            away = features[rows].double() - whole.mean
+            seen = away @ turn
+            length[rows] = away.square().sum(dim=1)
+            influence[rows] = away @ slope + length[rows] - seen.square() @ inverse
+            shift += influence[rows] @ away
+            inner_shift += influence[rows] @ seen
+            inner.addmm_(seen.T * influence[rows], seen)
+        middle = influence.mean()
+        inner -= middle * (whole.count - 1) * values.diag()
+        influence -= middle
+        scale = influence.square().sum().clamp_min(tiny)
+        trace = (influence @ length / scale).item()
+        return cls(
+            whole.count, roots, slope, shift / scale, inner_shift / scale, trace, inner / scale
+        )
 
-    def merged(self, chosen: Iterable[int]) -> FeatureStatistics:
-        """The statistics of these groups' images together."""
-        index = list(chosen)
-        count, means = self.count[index], self.mean[index]
-        mean = (count / count.sum()) @ means
-        step = means - mean
-        scatter = (step.T * count) @ step
-        width = len(mean)
-        row, column = torch.tril_indices(width, width)
-        lower = torch.zeros(width, width, dtype=torch.float64)
-        packed = self.scatter[index[0]].clone()
-        for group in index[1:]:
-            packed += self.scatter[group]
-        lower[row, column] = packed
-        scatter += lower
-        scatter += lower.tril(-1).T
-        return FeatureStatistics(int(count.sum()), mean, scatter)
+    def change(self, lean: float) -> float:
+        """How far the distance goes where the weights lean so many units."""
+        share = self.count / (self.count - 1)
+        moved = lean * self.inner - lean**2 * torch.outer(self.inner_shift, self.inner_shift)
+        inner = self.roots.square().diag() + share * moved
+        roots = torch.linalg.eigvalsh(inner).clamp_min(0).sqrt()
+        length = self.shift.square().sum()
+        of_mean = lean * self.slope @ self.shift + lean**2 * length
+        of_trace = share * (lean * self.trace - lean**2 * length)
+        return (of_mean + of_trace - 2 * (roots.sum() - self.roots.sum())).item()
 
+    @property
+    def variance_of_pairs(self) -> float:
+        """The part of the distance's variance that pairs of images bring.
 
-def _all_but_one(groups: int) -> list[list[int]]:
-    return [[other for other in range(groups) if other != one] for one in range(groups)]
+        For Gaussian features; that of the means as if both covariances were the same.
+        """
+        pairs = _pairs(self.roots)
+        total = pairs.square().sum() + pairs.diagonal().square().sum()
+        return ((total + 2 * self.roots.square().sum()) / self.count**2).item()
 
 
 def _halves(groups: int) -> list[list[int]]:
@@ -130,19 +157,9 @@ def _halves(groups: int) -> list[list[int]]:
 
 def _at_zero(value: float, without: float, half: float, groups: int) -> float:
     """The end at 0 of the parabola through the three values, over the inverse number of images."""
-    at = torch.tensor([1.0, groups / (groups - 1), 2 * (groups // 2 * 2 / groups) ** -1])
+    inverse = torch.tensor([1, groups / (groups - 1), groups / (groups // 2)], dtype=torch.float64)
     values = torch.tensor([value, without, half], dtype=torch.float64)
-    curve = torch.linalg.solve(torch.vander(at.double(), increasing=True), values)
-    return curve[0].item()
-
-
-def _variance_of_pairs(whole: FeatureStatistics, reference: Factored) -> float:
-    """The part of the distance's variance that pairs of images bring, for Gaussian features."""
-    roots = reference.cross_spectrum(whole).clamp_min(0).sqrt()
-    pairs = _pairs(roots)
-    of_means = 2 * whole.covariance.square().sum()
-    total = pairs.square().sum() + pairs.diagonal().square().sum() + of_means
-    return (total / whole.count**2).item()
+    return torch.linalg.solve(torch.vander(inverse, increasing=True), values)[0].item()
 
 
 def _pairs(values: Float64[Tensor, "R"]) -> Float64[Tensor, "R R"]:

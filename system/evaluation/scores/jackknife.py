@@ -60,6 +60,16 @@ def reach(groups: int) -> float:
     return float(stdtrit(groups - 1, (1 + COVERAGE) / 2))
 
 
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of independent estimates from as many groups each."""
+    count = len(estimates)
+    corrected = sum(one.corrected for one in estimates) / count
+    error = sum(one.standard_error**2 for one in estimates) ** 0.5 / count
+    far = reach(GROUPS) * error
+    value = sum(one.value for one in estimates) / count
+    return Estimate(value, corrected, error, (corrected - far, corrected + far))
+
+
 def _estimate(value: float, corrected: float, without: Sequence[float]) -> Estimate:
     groups = len(without)
     assert groups > 1, "the jackknife needs at least two groups"

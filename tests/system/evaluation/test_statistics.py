@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from system.evaluation import statistics
 from system.evaluation.statistics import FeatureStatistics
+from system.evaluation.statistics import blocks
 from system.evaluation.statistics import merge_in_order
+from system.evaluation.statistics import streamed
 from system.foundation.errors import NumericsError
 
 
@@ -73,3 +76,35 @@ def test_features_that_are_not_finite_are_counted_and_refused():
     bad[3, 0] = torch.inf
     with pytest.raises(NumericsError, match="2 of 4"):
         FeatureStatistics.of(bad)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 200])
+def test_streamed_features_have_the_same_bits_however_they_are_cut(monkeypatch, size):
+    monkeypatch.setattr(statistics, "BLOCK", 32)
+    whole = features(200, 6).float()
+    once = streamed([whole])
+    cut = streamed([whole[:0], *whole.split(size)])
+    assert cut.count == once.count == 200
+    assert torch.equal(cut.mean, once.mean)
+    assert torch.equal(cut.scatter, once.scatter)
+    torch.testing.assert_close(once.covariance, torch.cov(whole.double().T), rtol=1e-12, atol=1e-12)
+
+
+def test_streaming_keeps_the_digits_of_a_large_offset(monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", 100)
+    whole = features(2000, 4) - 3
+    assert (streamed((whole + 1e6).split(64)).covariance - torch.cov(whole.T)).abs().max() < 1e-9
+
+
+def test_blocks_have_one_size_but_for_the_last():
+    rows = torch.arange(10.0)[:, None]
+    found = list(blocks([rows[:3], rows[3:3], rows[3:9], rows[9:]], 4))
+    assert [len(block) for block in found] == [4, 4, 2]
+    assert torch.equal(torch.cat(found), rows)
+
+
+def test_streams_without_features_or_with_bad_ones_are_refused():
+    with pytest.raises(NumericsError, match="found no features"):
+        streamed([torch.zeros(0, 3)])
+    with pytest.raises(NumericsError, match="1 of 2"):
+        streamed([torch.zeros(2, 3), torch.tensor([[0, 0, torch.nan], [0, 0, 0]])][1:])

@@ -3,15 +3,22 @@
 import mpmath
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics
+from torch_fidelity.metric_fid import fid_statistics_to_metric
+from torchmetrics.image.fid import FrechetInceptionDistance
 
+from system.evaluation.scores.frechet import Factored
 from system.evaluation.scores.frechet import frechet_distance
 from system.evaluation.scores.frechet import frechet_distance_of
 from system.evaluation.statistics import FeatureStatistics
+from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
 
 
 def moments(covariance, mean=None) -> FeatureStatistics:
+    """Moments of nobody knows how many samples."""
     covariance = torch.as_tensor(covariance, dtype=torch.float64)
     mean = torch.zeros(len(covariance)) if mean is None else torch.as_tensor(mean)
     return FeatureStatistics(2, mean.double(), covariance)  # count - 1 is 1: scatter is covariance
@@ -101,7 +108,70 @@ def test_fewer_samples_than_features_against_fifty_digits():
     x, y = torch.from_numpy(x), torch.from_numpy(y)
     assert frechet_distance_of(x, y) == pytest.approx(exact, rel=1e-12)
     by_moments = frechet_distance(FeatureStatistics.of(x), FeatureStatistics.of(y))
-    assert by_moments == pytest.approx(exact, rel=1e-5)
+    assert by_moments == pytest.approx(exact, rel=1e-9)
+    assert Factored.of(FeatureStatistics.of(y)).distance_of(x) == pytest.approx(exact, rel=1e-9)
+
+
+def test_few_samples_against_a_full_reference_with_fifty_digits():
+    generator = np.random.default_rng(4)
+    x = generator.standard_normal((6, 10)) * 1.2
+    root = generator.standard_normal((10, 10)) * np.geomspace(1, 1e-2, 10)
+    with mpmath.workdps(50):
+        factor, rows = mpmath.matrix(root.tolist()), mpmath.matrix(x.tolist())
+        means = [mpmath.fsum(rows[i, j] for i in range(6)) / 6 for j in range(10)]
+        for i in range(6):
+            for j in range(10):
+                rows[i, j] = (rows[i, j] - means[j]) / mpmath.sqrt(5)
+        cross = mpmath.fsum(mpmath.svd_r(rows * factor, compute_uv=False))
+        squares = mpmath.mnorm(rows, "f") ** 2 + mpmath.mnorm(factor, "f") ** 2
+        exact = float(squares + mpmath.fsum(m**2 for m in means) - 2 * cross)
+    root = torch.from_numpy(root)
+    reference = Factored.of(
+        FeatureStatistics(10**4, torch.zeros(10).double(), root @ root.T * 9999)
+    )
+    x = torch.from_numpy(x)
+    assert reference.distance_of(x) == pytest.approx(exact, rel=1e-11)
+    assert reference.distance(FeatureStatistics.of(x)) == pytest.approx(exact, rel=1e-9)
+
+
+def test_other_programs_find_the_same_of_the_same_features():
+    x, y = seeded_set()
+    value = frechet_distance_of(x, y)
+    theirs = fid_statistics_to_metric(*map(fid_features_to_statistics, (x, y)), verbose=False)
+    assert value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-9)
+    covariances = [np.cov(one.numpy(), rowvar=False) for one in (x, y)]
+    shift = (x.mean(dim=0) - y.mean(dim=0)).square().sum().item()
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
+    slow = shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.trace(root.real)
+    assert value == pytest.approx(slow, rel=1e-9)
+    metric = FrechetInceptionDistance(feature=Itself(), input_img_size=(1, 1, 8)).set_dtype(
+        torch.float64
+    )
+    metric.update(x[:, None, None], real=True)
+    metric.update(y[:, None, None], real=False)
+    assert value == pytest.approx(metric.compute().item(), rel=1e-9)
+
+
+class Itself(torch.nn.Module):
+    """Features that are the pixels."""
+
+    num_features = 8
+
+    def forward(self, image):
+        return image.flatten(1).double()
+
+
+def test_a_factored_reference_is_that_reference():
+    x, y = (FeatureStatistics.of(one) for one in seeded_set())
+    reference = Factored.of(x)
+    torch.testing.assert_close(reference.factor @ reference.factor.T, x.covariance)
+    assert reference.distance(y) == frechet_distance(x, y)
+    assert reference.distance(x) == pytest.approx(0, abs=1e-12)
+
+
+def test_features_of_another_width_are_refused():
+    with pytest.raises(BadInput, match="width 3 and a reference of width 8"):
+        Factored.of(FeatureStatistics.of(seeded_set()[0])).distance(moments(torch.eye(3)))
 
 
 def test_seeded_set_has_the_recorded_distance():
