@@ -28,7 +28,8 @@ from system.launch.command import command
 def main(resolved: Resolved[ReferenceRequest]) -> None:
     """Make the reference or find it, and say where."""
     request = resolved.recipe
-    print(reference_to_lines(request, lambda: any_ray(request.workers)))
+    gpus = request.workers if request.device == "cuda" else 0
+    print(reference_to_lines(request, lambda: any_ray(request.workers, gpus=gpus)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from system.evaluation.detectors.choice import AnyDetector
+from system.evaluation.detectors.choice import DigitsChoice
 from system.evaluation.presets import Preset
 from system.evaluation.presets import Score
 from system.evaluation.protocol import Detector
@@ -133,6 +134,12 @@ class Standard:
                 f"{source.url} holds {source.count} images; expected {wanted}. Scores depend on "
                 f"how many there are: give more, or samples={source.count}, and compare with "
                 "numbers of as many"
+            )
+        judge = self.detector
+        if isinstance(judge, DigitsChoice) and source.channels != judge.channels:
+            raise BadInput(
+                f"{source.url} holds images of {source.channels} channels; {judge.name} was "
+                f"trained on {judge.channels}. Expected a detector of the samples' kind"
             )
         self.refuse(wanted, (source.height, source.width), source.url)
         return source if source.count == wanted else source.model_copy(update={"count": wanted})

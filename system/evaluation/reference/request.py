@@ -18,6 +18,7 @@ from torch import Tensor
 
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.shard import Split
+from system.evaluation.measured import device_of
 from system.evaluation.presets import KEPT
 from system.evaluation.presets import PRESETS
 from system.evaluation.presets import Preset
@@ -57,7 +58,7 @@ class ReferenceRequest(Record):
         "adm_50k", description="the protocol that the reference is for"
     )
     detector: str | None = Field(None, description="path or url of the detector's weights; needed")
-    weights_sha256: str | None = Field(
+    detector_sha256: str | None = Field(
         None, description="digest of other weights than the published ones; null: the published"
     )
     resize: str | None = Field(
@@ -108,10 +109,13 @@ def make_reference(request: ReferenceRequest, cluster: Cluster) -> Reference:
     if request.detector is None:
         raise BadInput("detector is missing; expected the path or url of the detector's weights")
     detector = detector_of(
-        preset, request.detector, resize=request.resize, digest=request.weights_sha256
+        preset, request.detector, resize=request.resize, digest=request.detector_sha256
     )
     asked = FeatureRequest(
-        source=source, detectors=(detector,), device=request.device, batch=request.batch
+        source=source,
+        detectors=(detector,),
+        device=device_of(request.device),
+        batch=request.batch,
     )
     place = storage.join(request.out, f"{preset.name}-{asked.key[:16]}")
     if is_stored(place):

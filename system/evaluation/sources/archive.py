@@ -1,9 +1,10 @@
 """Images of an npz file, as ADM's evaluator and most who publish samples lay them out: `arr_0`.
 
-`arr_0` is uint8 N H W 3 (or 1). It is never held as a whole: where the file is stored without
-compression the images asked for are read where they lie, else the member is read from its start.
-A file with moments (`mu`, `sigma`) is a reference, and is refused as samples: ADM's evaluator would
-use its moments and never look at its images.
+`arr_0` is uint8 N H W 3 (or 1). Grey images stand there with three equal channels, and are shown
+with one, of which detectors of colour make three again. The array is never held as a whole: where
+the file is stored without compression the images asked for are read where they lie, else the member
+is read from its start. A file with moments (`mu`, `sigma`) is a reference, and is refused as
+samples: ADM's evaluator would use its moments and never look at its images.
 
 Source: guided-diffusion's evaluator (Dhariwal & Nichol 2021, arXiv 2105.05233), its file format.
 """
@@ -48,7 +49,8 @@ class ArchiveImages(Record):
     stored: PositiveInt
     height: PositiveInt
     width: PositiveInt
-    channels: Literal[1, 3]
+    planes: Literal[1, 3]  # channels as they are stored
+    channels: Literal[1, 3]  # and as they are shown: 1 where all three of every image are equal
 
 
 def archive_images(url: str) -> ArchiveImages:
@@ -72,13 +74,13 @@ def reference_images(url: str) -> ArchiveImages:
     shape = images_shape(url)
     with open_member(url, IMAGES) as file:
         _read_header(file, url)
-        digest, highest = _digest(file, shape)
+        digest, highest, is_grey = _look_through(file, shape)
     if highest <= 1:
         raise DataError(
             f"{url}: arr_0 is uint8 and no pixel is above {highest}; expected levels from 0 to "
             "255. Images in [0, 1] were converted before they were multiplied by 255"
         )
-    count, height, width, channels = shape
+    count, height, width, planes = shape
     return ArchiveImages(
         url=storage.absolute(url),
         digest=digest,
@@ -86,7 +88,8 @@ def reference_images(url: str) -> ArchiveImages:
         stored=count,
         height=height,
         width=width,
-        channels=channels,
+        planes=planes,
+        channels=1 if is_grey else planes,
     )
 
 
@@ -131,8 +134,8 @@ class ArchiveSource(Source):
 
     def __init__(self, record: ArchiveImages) -> None:
         self._record = record
-        self._shape = (record.height, record.width, record.channels)
-        self._bytes = record.height * record.width * record.channels
+        self._shape = (record.height, record.width, record.planes)
+        self._bytes = record.height * record.width * record.planes
         self._start = _start_of_pixels(record)
         self._stream: Stream | None = None  # of a compressed file, and how far it has been read
         self._at = 0
@@ -147,7 +150,8 @@ class ArchiveSource(Source):
             start = self._start + index.start * self._bytes
             content = storage.read_range(self._record.url, start, len(index) * self._bytes)
         pixels = np.frombuffer(bytearray(content), np.uint8).reshape(len(index), *self._shape)
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        shown = pixels[..., : self._record.channels]
+        return torch.from_numpy(shown).permute(0, 3, 1, 2).contiguous()
 
     def _decompressed(self, index: range) -> bytes:
         """Read on to them: compression has no other way. What lies behind is read from the start,
@@ -168,7 +172,7 @@ def open_archive(record: ArchiveImages) -> ArchiveSource:
     """The file of a record. Raises DataError where it is another one by now."""
     with open_member(record.url, IMAGES) as file:
         shape, dtype = _read_header(file, record.url)
-    expected = (record.stored, record.height, record.width, record.channels)
+    expected = (record.stored, record.height, record.width, record.planes)
     if shape != expected or dtype != np.uint8:
         raise DataError(
             f"{record.url}: arr_0 is {dtype} {list(shape)}, and was uint8 {list(expected)} when "
@@ -228,17 +232,21 @@ def _check(url: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     )
 
 
-def _digest(file: Stream, shape: tuple[int, ...]) -> tuple[str, int]:
-    """Of shape and pixels, and the highest level of all; zipfile checks the member's checksum."""
-    state, highest, left = xxhash.xxh3_128(json.dumps(list(shape)).encode()), 0, int(np.prod(shape))
-    while left:
-        chunk = _exactly(file, min(left, _CHUNK))
+def _look_through(file: Stream, shape: tuple[int, ...]) -> tuple[str, int, bool]:
+    """The digest of shape and pixels, the highest level, and whether all images are grey; zipfile
+    checks the member's checksum."""
+    state, highest, is_grey = xxhash.xxh3_128(json.dumps(list(shape)).encode()), 0, True
+    count, length = shape[0], int(np.prod(shape[1:]))
+    images = max(1, _CHUNK // length)
+    for start in range(0, count, images):
+        chunk = _exactly(file, min(images, count - start) * length)
         state.update(chunk)
-        highest = max(highest, int(np.frombuffer(chunk, np.uint8).max()))
-        left -= len(chunk)
+        pixels = np.frombuffer(chunk, np.uint8).reshape(-1, shape[3])
+        highest = max(highest, int(pixels.max()))
+        is_grey = is_grey and bool((pixels == pixels[:, :1]).all())
     if file.read(1):
         raise zipfile.BadZipFile("arr_0 is longer than its header says")
-    return state.hexdigest(), highest
+    return state.hexdigest(), highest, is_grey
 
 
 def _start_of_pixels(record: ArchiveImages) -> int | None:

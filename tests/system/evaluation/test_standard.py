@@ -163,6 +163,13 @@ def test_samples_of_another_size_are_refused(standard, tmp_path):
         standard.admitted(archive_images(str(tmp_path / "samples.npz")), COUNT)
 
 
+def test_colour_before_a_detector_of_grey_is_refused(standard, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "samples.npz", pixels)
+    with pytest.raises(BadInput, match=r"of 3 channels; digits-cnn was trained on 1"):
+        standard.admitted(archive_images(str(tmp_path / "samples.npz")), COUNT)
+
+
 def test_a_reference_with_too_few_single_images_is_refused(standard):
     few = Standard(standard.preset, standard.detector, reference_with(standard, kept=99))
     with pytest.raises(BadInput, match="single features of 99 images; digits takes subsets of 100"):

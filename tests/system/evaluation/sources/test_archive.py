@@ -33,6 +33,19 @@ def test_a_compressed_file_may_be_read_in_any_order(tmp_path):
         assert torch.equal(source.images(asked), expected)
 
 
+def test_three_equal_channels_are_grey(tmp_path):
+    grey = PIXELS[..., :1]
+    np.savez(tmp_path / "samples.npz", grey.repeat(3, axis=3))
+    record = archive_images(str(tmp_path / "samples.npz"))
+    assert record.channels == 1
+    image = open_archive(record).images(range(3, 6))
+    assert torch.equal(image, torch.from_numpy(grey[3:6]).permute(0, 3, 1, 2))
+    almost = grey.repeat(3, axis=3)
+    almost[20, 4, 3, 2] ^= 1
+    np.savez(tmp_path / "almost.npz", almost)
+    assert archive_images(str(tmp_path / "almost.npz")).channels == 3
+
+
 def test_grey_images_and_other_stores():
     grey, content = PIXELS[..., :1], io.BytesIO()
     np.savez(content, grey)
