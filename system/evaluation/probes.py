@@ -3,9 +3,10 @@
     found = probe("runs/digits/checkpoints/000000025600-1", Probing(), output="runs/digits")
     found[0, 1]["accuracy"], found[0, 1]["fresh_accuracy"]
 
-The probe is fitted on the training split, its penalty chosen there too, and measured on the
-held-out one. Beside it stand features of the same flow with fresh weights, as training would start
-from, on the same latents: the difference is what training has added.
+The probe is fitted on the training split, by logistic regression or as MAE's linear probe; what it
+has to choose is chosen there too, and the held-out split measures alone. Beside it stand features
+of the same flow with fresh weights, as training would start from, on the same latents: the
+difference is what training has added.
 
 Source: linear probing in R-REPA, arXiv 2511.22345, and REPA, arXiv 2410.06940.
 """
@@ -17,28 +18,34 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from jaxtyping import Int
 from pydantic import Field
+from torch import Tensor
 
 from data_pipeline.shards.manifest import read_manifest
 from system.alignment.strategies import Place
 from system.evaluation.arithmetic import exact_arithmetic
-from system.evaluation.linear_probe import HELD_BACK
-from system.evaluation.linear_probe import PENALTIES
-from system.evaluation.linear_probe import train_probe
+from system.evaluation.linear_probe import LinearProbe
+from system.evaluation.logistic_regression import regression_probe
 from system.evaluation.measured import Measured
+from system.evaluation.measured import device_of
 from system.evaluation.pooled_features import Features
 from system.evaluation.pooled_features import Look
 from system.evaluation.pooled_features import fresh_flow
 from system.evaluation.pooled_features import pooled_features
+from system.evaluation.probe_classifiers import Classifier
+from system.evaluation.probe_classifiers import LogisticRegression
+from system.evaluation.probe_classifiers import StochasticDescent
 from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import Latents
 from system.evaluation.protocol import Measurement
 from system.evaluation.protocol import Probe
 from system.evaluation.protocol import Protocol
 from system.evaluation.protocol import write_evaluation
-from system.evaluation.requests import device_of
 from system.evaluation.requests import run_folder_of
 from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.stochastic_descent import descent_probe
 from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
@@ -60,6 +67,9 @@ class Probing(Look, Measured):
         "blocks count from the data side, or back from the noise side if negative; null takes "
         "every block after its last layer",
     )
+    classifier: Classifier = Field(
+        LogisticRegression(), description="how the probe is fitted: solved, or trained as MAE's"
+    )
 
 
 def probe(checkpoint_url: str, request: Probing, *, output: str) -> dict[Place, Scores]:
@@ -80,7 +90,7 @@ def probe(checkpoint_url: str, request: Probing, *, output: str) -> dict[Place, 
             for split in ("train", "held_out")
         )
         scores = {
-            (weights, place): _scores(train, held_out, (weights, place), subject, request.seed)
+            (weights, place): _scores(train, held_out, (weights, place), subject, request)
             for weights in WEIGHTS
             for place in places
         }
@@ -142,15 +152,41 @@ def _places(request: Probing, subject: Subject) -> tuple[Place, ...]:
 
 
 def _scores(
-    train: Features, held_out: Features, key: tuple[str, Place], subject: Subject, seed: int
+    train: Features,
+    held_out: Features,
+    key: tuple[str, Place],
+    subject: Subject,
+    request: Probing,
 ) -> Scores:
     classes = subject.recipe.data.classes
-    fitted = train_probe(train.pooled[key], train.label, classes=classes, seed=seed)
+    fitted = train_probe(
+        train.pooled[key],
+        train.label,
+        classes=classes,
+        seed=request.seed,
+        classifier=request.classifier,
+    )
     logits = fitted.logits(held_out.pooled[key])
     scores = {"accuracy": accuracy(logits, held_out.label)}
     if classes > TOP:
         scores[f"top{TOP}_accuracy"] = accuracy(logits, held_out.label, TOP)
-    return scores | {"penalty": fitted.penalty}
+    return scores | dict(fitted.chosen)
+
+
+def train_probe(
+    features: Float[Tensor, "N F"],
+    label: Int[Tensor, "N"],
+    *,
+    classes: int,
+    seed: int,
+    classifier: LogisticRegression | StochasticDescent,
+) -> LinearProbe:
+    """The probe of these training features, fitted as the classifier says."""
+    match classifier:
+        case LogisticRegression():
+            return regression_probe(features, label, classes=classes, seed=seed, way=classifier)
+        case StochasticDescent():
+            return descent_probe(features, label, classes=classes, seed=seed, way=classifier)
 
 
 def _measurements(
@@ -169,9 +205,7 @@ def _measurements(
             weights=weights,
             pooling="mean",
             told=request.told,
-            classifier="logistic_regression",
-            penalties=PENALTIES,
-            held_back=HELD_BACK,
+            classifier=request.classifier,
             seed=request.seed,
         )
         for name, value in values.items():

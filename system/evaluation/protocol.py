@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic import field_validator
 
+from system.evaluation.probe_classifiers import Classifier
 from system.foundation import storage
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.record import PositiveInt
@@ -65,9 +66,7 @@ class Probe(Record):
     weights: Literal["trained", "fresh"]
     pooling: Literal["mean"]  # over tokens
     told: int | None  # the class that the flow was told for every image; None for the null class
-    classifier: Literal["logistic_regression"]
-    penalties: tuple[float, ...]  # one is chosen, on what is held back of the training images
-    held_back: float
+    classifier: Classifier  # what it has to choose is chosen on images held back of the training
     seed: int
 
 

@@ -1,97 +1,67 @@
-import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
-from system.evaluation.linear_probe import PENALTIES
 from system.evaluation.linear_probe import LinearProbe
-from system.evaluation.linear_probe import train_probe
-from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.linear_probe import choose
 from system.foundation import streams
+from system.foundation.errors import NumericsError
+
+LABEL = torch.arange(40) % 2
+FEATURES = torch.stack([LABEL.float(), 100 * torch.ones(40)], dim=1)
 
 
-def blobs(count: int, apart: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four overlapping clouds in six dimensions of unlike scale, float32 as features are."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.arange(count) % 4
-    centres = torch.randn(4, 6, generator=torch.Generator().manual_seed(9))
-    features = apart * centres[label] + torch.randn(count, 6, generator=generator)
-    return features * torch.tensor([1.0, 10.0, 0.1, 1.0, 1.0, 3.0]) + 5, label
+def says(correct: float) -> LinearProbe:
+    """Right of a label with weight 1, wrong with -1, all alike with 0."""
+    weight = torch.zeros(2, 2, dtype=torch.float64)
+    weight[1, 0] = correct
+    zero = torch.zeros(2, dtype=torch.float64)
+    return LinearProbe(zero, zero + 1, weight, torch.tensor([0.5, 0.0]).double() * correct)
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-4])
-def test_a_fit_is_that_of_scikit_learn(penalty: float) -> None:
-    features, label = blobs(200, 1.0)
-    blank = LinearProbe.blank(features, 4)
-    found = blank.fitted(features, label, penalty)
-    scaled = ((features.double() - blank.centre) / blank.width).numpy()
-    # Its C weighs the sum of the losses over samples, against half the squared weights.
-    reference = LogisticRegression(C=1 / (len(label) * penalty), tol=1e-10, max_iter=10_000)
-    reference.fit(scaled, label.numpy())
+def chosen(*candidates: float, seed: int = 0) -> tuple[float, list[tuple[int, float]]]:
+    """The candidate that is taken, and each fit with the number of its images."""
+    fits = []
 
-    def objective(log_prob: np.ndarray, weight: np.ndarray) -> float:
-        fit = -log_prob[np.arange(len(label)), label.numpy()].mean()
-        return fit + penalty / 2 * np.square(weight).sum()
+    def fit(features, label, candidate, start):
+        fits.append((len(label), candidate))
+        return says(candidate)
 
-    ours = objective(found.logits(features).log_softmax(dim=1).numpy(), found.weight.numpy())
-    theirs = objective(reference.predict_log_proba(scaled), reference.coef_)
-    assert ours == pytest.approx(theirs, abs=1e-8)  # where the slope is about 1e-6
+    _, best = choose(fit, candidates, FEATURES, LABEL, classes=2, held_back=0.2, seed=seed)
+    return best, fits
 
 
-def test_features_may_be_moved_and_scaled() -> None:
-    features, label = blobs(80, 1.0)
-    probes = [train_probe(each, label, classes=4, seed=0) for each in (features, 64 * features - 8)]
-    assert probes[0].penalty == probes[1].penalty
-    # Powers of two and whole numbers: no rounding, but for the eps under the variance's root.
-    torch.testing.assert_close(
-        probes[0].logits(features), probes[1].logits(64 * features - 8), rtol=0, atol=1e-2
-    )
+def test_what_does_best_on_the_share_held_back_is_taken_and_fitted_on_all():
+    best, fits = chosen(-1.0, 1.0, -2.0)
+    assert best == 1.0
+    assert fits == [(32, -1.0), (32, 1.0), (32, -2.0), (40, 1.0)]
 
 
-def test_the_penalty_is_what_does_best_on_a_fifth_of_the_training_images() -> None:
-    features, label = blobs(200, 0.5)
-    noise = torch.randn(200, 20, generator=torch.Generator().manual_seed(3))
-    features = torch.cat([features, noise], dim=1)
-    order = torch.from_numpy(streams.generator(0, "probe/held_back").permutation(200))
-    held_back, used = order[:40], order[40:]
-    scores = {}
-    for penalty in PENALTIES:
-        alone = LinearProbe.blank(features[used], 4).fitted(features[used], label[used], penalty)
-        scores[penalty] = accuracy(alone.logits(features[held_back]), label[held_back])
-    found = train_probe(features, label, classes=4, seed=0)
-    assert len(set(scores.values())) > 1
-    assert found.penalty == max(scores, key=lambda penalty: (scores[penalty], penalty))
-    whole = LinearProbe.blank(features, 4).fitted(features, label, found.penalty)
-    assert torch.equal(found.weight, whole.weight)
+def test_of_equals_the_first_is_taken():
+    assert chosen(-1.0, 2.0, 1.0)[0] == 2.0
 
 
-def test_of_penalties_that_do_equally_well_the_strongest_is_taken() -> None:
-    features, label = blobs(120, 30.0)
-    assert train_probe(features, label, classes=4, seed=0).penalty == max(PENALTIES)
+def test_what_is_not_finite_is_never_taken():
+    assert chosen(float("nan"), -1.0)[0] == -1.0
+    with pytest.raises(NumericsError, match="smaller learning rates"):
+        chosen(float("nan"))
 
 
-def test_it_generalises_as_well_as_the_clouds_allow() -> None:
-    features, label = blobs(400, 1.0)
-    fresh, fresh_label = blobs(400, 1.0, seed=1)
-    probe = train_probe(features, label, classes=4, seed=0)
-    found = accuracy(probe.logits(fresh), fresh_label)
-    assert found > 0.8
-    assert found <= 1
+def test_the_seed_says_what_is_held_back():
+    seen = []
+
+    def fit(features, label, candidate, start):
+        seen.append(features[:, 0])
+        return says(1.0)
+
+    numbered = torch.stack([torch.arange(40.0), LABEL.float()], dim=1)
+    choose(fit, (1.0,), numbered, LABEL, classes=2, held_back=0.25, seed=3)
+    order = streams.generator(3, "probe/held_back").permutation(40)
+    assert seen[0].tolist() == order[10:].tolist()
 
 
-def test_it_is_a_function_of_its_input() -> None:
-    features, label = blobs(60, 1.0)
-    with torch.no_grad():
-        first = train_probe(features, label, classes=4, seed=0)
-    second = train_probe(features, label, classes=4, seed=0)
-    assert torch.equal(first.weight, second.weight)
-    assert not first.weight.requires_grad
-
-
-def test_numbers_that_never_change_and_classes_that_are_missing_do_no_harm() -> None:
-    features, label = blobs(60, 1.0)
-    features[:, 2] = 7.0
-    probe = train_probe(features, label, classes=6, seed=0)
-    logits = probe.logits(features)
-    assert logits.isfinite().all()
-    assert set(np.unique(logits.argmax(dim=1).numpy())) <= set(range(4))
+def test_a_blank_probe_knows_mean_and_spread():
+    blank = LinearProbe.blank(FEATURES, 3)
+    scaled = blank.scaled(FEATURES)
+    assert scaled.mean(dim=0).tolist() == pytest.approx([0, 0])
+    assert scaled[:, 0].var(correction=0).item() == pytest.approx(1, abs=1e-5)  # the eps of 1e-6
+    assert blank.logits(FEATURES).eq(0).all()

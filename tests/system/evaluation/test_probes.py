@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from system.evaluation import probes
-from system.evaluation.linear_probe import PENALTIES
 from system.evaluation.pooled_features import Features
+from system.evaluation.probe_classifiers import LogisticRegression
+from system.evaluation.probe_classifiers import StochasticDescent
 from system.evaluation.probes import Probing
 from system.evaluation.probes import probe
 from system.evaluation.protocol import Protocol
@@ -58,6 +59,19 @@ def test_nothing_said_of_places_means_every_block_and_the_same_numbers_again(
     assert again == found  # to the last digit
 
 
+def test_a_probe_may_be_trained_as_maes_and_the_protocol_says_how(commit, recipe, tmp_path):
+    way = StochasticDescent(rates=(0.3, 1.0), epochs=(5, 20), batch=16)
+    asked = Probing(places=((-1, 1),), classifier=way, **FEW)
+    found = probe(commit(recipe), asked, output=str(tmp_path / "out"))
+    assert found[1, 1]["learning_rate"] in (0.3, 1.0)
+    assert found[1, 1]["epochs"] in (5, 20)
+    one = record(tmp_path / "out")["measurements"][
+        "evaluation/probe_block1_layer1_trained_accuracy"
+    ]
+    assert one["value"] == found[1, 1]["accuracy"]
+    assert Protocol.model_validate(one["protocol"]).probe.classifier == way
+
+
 def test_held_out_labels_decide_nothing_but_the_score(subject):
     generator = torch.Generator().manual_seed(0)
     key = ("trained", (0, 1))
@@ -70,10 +84,10 @@ def test_held_out_labels_decide_nothing_but_the_score(subject):
     )
     turned = Features(held_out.pooled, held_out.label.flip(0))
     first, second = (
-        probes._scores(train, measured, key, subject, 0) for measured in (held_out, turned)
+        probes._scores(train, measured, key, subject, Probing()) for measured in (held_out, turned)
     )
     assert first["penalty"] == second["penalty"]
-    assert first["penalty"] in PENALTIES
+    assert first["penalty"] in LogisticRegression().penalties
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from system.evaluation.probe_classifiers import LogisticRegression
 from system.evaluation.protocol import Detector
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Evaluation
@@ -72,7 +73,7 @@ def others(value):
         return [value[:-1] + last, *WORDS]
     if value is None:
         return [1, "a word", 0.5]
-    return [value + 1, value / 2 + 1]
+    return [value + 1, value / 2 + 1, value / 2]
 
 
 WORDS = [
@@ -90,9 +91,7 @@ FULL = [
                 weights="trained",
                 pooling="mean",
                 told=3,
-                classifier="logistic_regression",
-                penalties=(0.1, 1.0),
-                held_back=0.25,
+                classifier=LogisticRegression(penalties=(1.0, 0.1), held_back=0.25),
                 seed=0,
             ),
             "drawing": DRAWING.model_copy(
