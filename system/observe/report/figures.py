@@ -263,6 +263,10 @@ def missing(run: RunFolder) -> list[tuple[str, str]]:
     ]
     if best_probe(run) is None:
         absent.append(("linear probes", probing + run.url))
+    if run.newest("evaluation/nearest_share") is None:
+        absent.append(
+            ("nearest training images", f"python jobs/nearest_neighbours.py checkpoint={run.url}")
+        )
     return absent
 
 

@@ -49,13 +49,17 @@ class Number:
         return self.metric.unit == "fraction"
 
     def interval(self) -> tuple[float, float] | None:
-        """A 95 % interval: from its standard error, or Wilson's for a share of so many images."""
+        """A 95 % interval: from its standard error, and for a share no narrower than Wilson's for
+        so many images."""
         samples = self.protocol.get("samples")
+        low = high = None
+        if self.standard_error is not None:
+            low, high = (self.value + side * Z95 * self.standard_error for side in (-1, 1))
         if self.is_share and isinstance(samples, int) and samples > 0:
-            return wilson(self.value, samples)
-        if self.standard_error is None:
-            return None
-        return self.value - Z95 * self.standard_error, self.value + Z95 * self.standard_error
+            least = wilson(self.value, samples)
+            low = least[0] if low is None else max(0.0, min(low, least[0]))
+            high = least[1] if high is None else min(1.0, max(high, least[1]))
+        return None if low is None or high is None else (low, high)
 
     @property
     def is_as_digested(self) -> bool | None:

@@ -37,6 +37,9 @@ def test_wilson_is_the_textbook_interval():
 
 def test_a_share_has_wilsons_interval_and_a_plain_number_none():
     assert number("bayes_accuracy", 0.9).interval() == wilson(0.9, 400)
+    assert number("bayes_accuracy", 0.9, standard_error=1e-3).interval() == wilson(0.9, 400)
+    wide = number("nearest_share", 0.03, standard_error=0.02).interval()
+    assert wide == pytest.approx((0.0, 0.03 + 0.0392), abs=1e-4)
     assert number("rfid", 0.9).interval() is None
 
 
