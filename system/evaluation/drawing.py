@@ -40,14 +40,12 @@ def draw(
     drawing: Drawing,
     index: Sequence[int],
     label: Int[Tensor, "N"] | None,
-    batch: int = PASS,
 ) -> UInt8[Tensor, "N C H W"]:
     """The images of these indices and labels (or of no class), in 8 bits.
 
-    They are drawn in passes of a fixed size, the last one filled up, so that `batch` changes
-    nothing. Raises NumericsError for images that are not finite: they are never drawn again
-    silently. Raises BadInput where guidance has nothing to lead away from, or denoising no noise to
-    take away.
+    They are drawn in passes of a fixed size, the last one filled up. Raises NumericsError for
+    images that are not finite: they are never drawn again silently. Raises BadInput where guidance
+    has nothing to lead away from, or denoising no noise to take away.
     """
     assert label is None or len(index) == len(label), f"{len(index)} indices, {label} labels"
     parts = []

@@ -63,7 +63,7 @@ def drawn_images(
         check_labels(label, subject.recipe.data.classes)
     return DrawnImages(
         checkpoint=storage.absolute(checkpoint),
-        decay=decay,
+        decay=subject.decay if decay is None else decay,
         digest=subject_digest(subject),
         drawing=drawing,
         rounding=rounding,

@@ -66,7 +66,7 @@ def reconstructed_images(
         )
     return ReconstructedImages(
         checkpoint=storage.absolute(checkpoint),
-        decay=decay,
+        decay=subject.decay if decay is None else decay,
         digest=subject_digest(subject),
         shards=shards,
         draws=draws,

@@ -17,6 +17,7 @@ from pydantic import model_validator
 
 from system.evaluation import passes
 from system.evaluation.detectors.choice import AnyDetector
+from system.evaluation.detectors.detector import PASSES
 from system.evaluation.passes import PASS
 from system.evaluation.sources.any_source import AnySource
 from system.foundation.settings.record import PositiveInt
@@ -56,7 +57,7 @@ class FeatureRequest(Record):
     def key(self) -> str:
         """32 hexadecimal digits: the same for whoever asks for the same bits."""
         decides = {
-            "passes": [PASS, passes.VERSION],
+            "passes": [PASS, PASSES[self.device], passes.VERSION],
             "torch": torch.__version__,
             "request": _without_places(self.model_dump(mode="json", exclude={"batch"})),
         }

@@ -1,35 +1,18 @@
 """A request for what the digits detector makes of images drawn from the tiny checkpoint."""
 
-import json
-
 import pytest
-from safetensors.torch import save_file
 
 from data_pipeline.shards.manifest import read_manifest
-from system.engine.checkpoints import name_of
-from system.engine.checkpoints import upload
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import digits_url
-from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.labels import balanced_labels
+from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.protocol import Drawing
 from system.evaluation.sources.drawn import drawn_images
 from system.evaluation.work.request import FeatureRequest
 from system.foundation.settings.evaluation import Sampler
 
 COUNT = 300  # five passes, the last one not full
-
-
-@pytest.fixture(scope="session")
-def checkpoint(recipe, subject, tmp_path_factory) -> str:
-    """The url of the tiny checkpoint."""
-    folder = tmp_path_factory.mktemp("local")
-    save_file(subject.model.state_dict(), folder / "averaged.safetensors")
-    state = {"images_seen": subject.images_seen, "recipe": recipe.model_dump(mode="json")}
-    (folder / "state.json").write_text(json.dumps(state))
-    url = tmp_path_factory.mktemp("run") / "checkpoints" / name_of(subject.images_seen, 1)
-    upload(folder, str(url), 0, 1)
-    return str(url)
 
 
 @pytest.fixture(scope="session")

@@ -4,27 +4,28 @@ import torch
 from system.evaluation.sources.any_source import open_source
 from system.evaluation.work import features as features_module
 from system.evaluation.work.crew import AloneCrew
+from system.evaluation.work.crew import Crew
 from system.evaluation.work.features import features_of
 from system.evaluation.work.features import forget
 from system.foundation.errors import DataError
 
 
-class Watched(AloneCrew):
+class Watched(Crew):
     """Computes, and remembers what it was asked."""
 
     def run(self, request, units, store):
         self.asked = list(units)
-        super().run(request, units, store)
+        AloneCrew().run(request, units, store)
 
 
-class Interrupted(AloneCrew):
+class Interrupted(Crew):
     """Ends in the middle of its work."""
 
     def __init__(self, after: int) -> None:
         self.after = after
 
     def run(self, request, units, store):
-        super().run(request, units[: self.after], store)
+        AloneCrew().run(request, units[: self.after], store)
         raise KeyboardInterrupt
 
 
