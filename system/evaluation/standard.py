@@ -18,6 +18,7 @@ from typing import TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
+from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.detectors.choice import DigitsChoice
 from system.evaluation.presets import Preset
@@ -226,7 +227,8 @@ def measure_standard(
     `kept` is what `standard.kept` gives. Raises NumericsError for features that are not finite,
     all counted: no image is left out.
     """
-    return [*_distances(standard, features, origin), *_others(standard, features, origin, kept)]
+    with exact_arithmetic(threads=1):  # sums of matrix products depend on the number of threads
+        return [*_distances(standard, features, origin), *_others(standard, features, origin, kept)]
 
 
 def _distances(standard: Standard, features: Features, origin: Origin) -> Iterator[Measurement]:

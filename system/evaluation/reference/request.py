@@ -18,6 +18,7 @@ from torch import Tensor
 
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.shard import Split
+from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.measured import device_of
 from system.evaluation.presets import KEPT
 from system.evaluation.presets import PRESETS
@@ -123,7 +124,8 @@ def make_reference(request: ReferenceRequest, cluster: Cluster) -> Reference:
     with any_crew(request.workers, request.device, cluster) as crew:
         features = features_of(asked, storage.join(request.out, "units"), crew)
     seen = Detector(name=detector.name, digest=detector.digest, resize=detector.resize)
-    reference = _stored(features, _provenance(source, preset, seen, asked.key), place)
+    with exact_arithmetic(threads=1):  # sums of matrix products depend on the number of threads
+        reference = _stored(features, _provenance(source, preset, seen, asked.key), place)
     features.forget()
     return reference
 

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +17,8 @@ from system.evaluation.statistics import FeatureStatistics
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 from tests.system.evaluation.reference.conftest import no_cluster
+
+ROOT = Path(__file__).parents[4]
 
 
 def test_statistics_are_those_of_what_the_detector_sees(ask, detector):
@@ -96,3 +103,32 @@ def test_weights_of_another_network_are_refused(ask, weights):
         make_reference(ask(preset="adm_50k"), no_cluster)
     with pytest.raises(DataError, match=r"damaged|found no|expected"):
         make_reference(ask(detector=weights + "-not"), no_cluster)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_workers_of_ray_make_the_same_bytes(ask, tmp_path):
+    alone = make_reference(ask(), no_cluster)
+    asked = ask(out=str(tmp_path / "by-workers"), workers=2, batch=64)
+    settings = asked.model_dump(include={"preset", "detector", "shards", "images", "out"})
+    settings |= {"workers": 2, "batch": 64}
+    environment = {name: each for name, each in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "jobs/reference_statistics.py",
+            *(f"{key}={value}" for key, value in settings.items()),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert alone.digest in done.stdout
+    made, expected = (
+        {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+        for folder in (tmp_path / "by-workers" / Path(alone.url).name, alone.url)
+    )
+    assert made == expected
