@@ -166,6 +166,17 @@ _METRICS = (
     Metric("evaluation/autocorrelation", "", "correlation of neighbouring cells"),
     Metric("evaluation/latent_std", "", "standard deviation of held-out latents' means"),
     *(
+        Metric(f"evaluation/standard_{name}{suffix}", "", f"{meaning}, of {latents}")
+        for suffix, latents in (("", "means"), ("_sampled", "draws"))
+        for name, meaning in (
+            ("spectral_entropy", "entropy of a channel's power; 1 is flat"),
+            ("high_frequency_ratio", "share of power beyond 0.25 cycles per cell"),
+            ("high_frequency_ratio_box", "the same along either axis"),
+            ("total_variation", "mean difference of neighbours, unit variance"),
+            ("autocorrelation", "mean product of neighbours, unit variance"),
+        )
+    ),
+    *(
         metric
         for percent in ("000", "025", "050", "075", "100")
         for metric in (

@@ -1,10 +1,11 @@
-"""How smooth a latent is: four statistics of the posterior's mean, each of one sample.
+"""How smooth a latent is: four statistics of the posterior's mean, each of one sample: `simflow/1`.
 
 The papers define them in words alone; these formulas are ours. They give for white noise what
 SimFlow reports for an ordinary autoencoder, whose latent is nearly white: on 16x16 cells 61 of 256
 frequencies lie outside the Nyquist circle, 0.238 of the power, and the entropy of 64 channels'
 power together is 0.998 of its most. They are taken of the mean: a draw's noise, which is white,
-would raise entropy, high frequencies and total variation by itself.
+would raise entropy, high frequencies and total variation by itself. `standard_statistics` has other
+definitions of the same names.
 
 Source: SimFlow, arXiv 2512.04084, its analysis of the latent space.
 """
@@ -14,6 +15,8 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+VERSION = "simflow/1"
 
 
 def spectral_entropy(latent: Float[Tensor, "N C h w"]) -> Float[Tensor, "N"]:

@@ -6,6 +6,8 @@ trained with any spread are asked the same. It is in units of the latent as the 
 Source: SimFlow, arXiv 2512.04084, its analysis of the latent space.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from jaxtyping import UInt8
@@ -13,11 +15,9 @@ from torch import Tensor
 
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_uint8
+from system.evaluation.measures import latent_statistics
+from system.evaluation.measures import standard_statistics
 from system.evaluation.measures.bench import Bench
-from system.evaluation.measures.latent_statistics import autocorrelation
-from system.evaluation.measures.latent_statistics import high_frequency_ratio
-from system.evaluation.measures.latent_statistics import spectral_entropy
-from system.evaluation.measures.latent_statistics import total_variation
 from system.evaluation.measures.latents import held_out_posteriors
 from system.evaluation.measures.latents import latent_noise
 from system.evaluation.protocol import Latents
@@ -26,35 +26,66 @@ from system.evaluation.scores.frechet import frechet_distance
 from system.evaluation.scores.pictures import peak_signal_to_noise
 from system.evaluation.statistics import FeatureStatistics
 
+# By the metric's name: each of one sample.
 STATISTICS = {
-    "spectral_entropy": spectral_entropy,
-    "high_frequency_ratio": high_frequency_ratio,
-    "total_variation": total_variation,
-    "autocorrelation": autocorrelation,
+    "spectral_entropy": latent_statistics.spectral_entropy,
+    "high_frequency_ratio": latent_statistics.high_frequency_ratio,
+    "total_variation": latent_statistics.total_variation,
+    "autocorrelation": latent_statistics.autocorrelation,
 }
+STANDARD = {
+    "standard_spectral_entropy": standard_statistics.spectral_entropy,
+    "standard_high_frequency_ratio": standard_statistics.high_frequency_ratio_radial,
+    "standard_high_frequency_ratio_box": standard_statistics.high_frequency_ratio_box,
+    "standard_total_variation": standard_statistics.total_variation,
+    "standard_autocorrelation": standard_statistics.autocorrelation,
+}
+SAMPLED = "_sampled"  # what names of statistics of a draw end in
+Statistic = Callable[[Tensor], Tensor]
 NOISE_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STEPS = 9  # of an interpolation, its two ends counted
 PAIRS = 8
 
 
 def smoothness(bench: Bench) -> list[Measurement]:
-    """The four statistics of held-out means, and their spread, with standard errors."""
-    mean = held_out_means(bench)
-    latents = Latents(draws=0, seed=bench.settings.seed)
-    measured = []
-    for name, statistic in STATISTICS.items():
-        values = statistic(mean).double()
-        measured.append(
-            Measurement(
-                name=f"evaluation/{name}",
-                value=values.mean().item(),
-                standard_error=values.std().item() / len(values) ** 0.5,
-                protocol=bench.density_protocol(name, latents),
-            )
-        )
-    spread = bench.density_protocol("latent_std", latents)
+    """The statistics of held-out latents, and the spread of their means, with standard errors.
+
+    SimFlow's are of the means; the standard ones of the means and of one draw each, whose white
+    noise raises entropy, high frequencies and variation by itself.
+    """
+    mean, drawn = held_out_means(bench), held_out_draws(bench)
+    seed = bench.settings.seed
+    of_mean, of_draw = Latents(draws=0, seed=seed), Latents(draws=1, seed=seed)
+    measured = [
+        _measured(bench, (name, statistic), "", mean, of_mean)
+        for name, statistic in (STATISTICS | STANDARD).items()
+    ]
+    measured += [
+        _measured(bench, (name, statistic), SAMPLED, drawn, of_draw)
+        for name, statistic in STANDARD.items()
+    ]
+    spread = bench.density_protocol("latent_std", of_mean)
     value = mean.double().std().item()
     return [*measured, Measurement(name="evaluation/latent_std", value=value, protocol=spread)]
+
+
+def _measured(
+    bench: Bench,
+    named: tuple[str, Statistic],
+    suffix: str,
+    latent: Float[Tensor, "N C h w"],
+    latents: Latents,
+) -> Measurement:
+    name, statistic = named
+    values = statistic(latent).double()
+    version = standard_statistics.VERSION if name in STANDARD else latent_statistics.VERSION
+    protocol = bench.density_protocol(name, latents)
+    return Measurement(
+        name=f"evaluation/{name}{suffix}",
+        value=values.mean().item(),
+        standard_error=values.std().item() / len(values) ** 0.5,
+        protocol=protocol.model_copy(update={"definition": version}),
+    )
 
 
 def reconstruction_under_noise(bench: Bench) -> list[Measurement]:
@@ -96,6 +127,17 @@ def noise_names(level: float) -> tuple[str, str]:
 def held_out_means(bench: Bench) -> Float[Tensor, "N C h w"]:
     """The posterior's mean of every held-out image."""
     return torch.cat([posterior.mean.cpu() for _, posterior in held_out_posteriors(bench)])
+
+
+@torch.no_grad()
+def held_out_draws(bench: Bench) -> Float[Tensor, "N C h w"]:
+    """One draw from the posterior of every held-out image."""
+    return torch.cat(
+        [
+            posterior.sample(latent_noise(bench, index, draw=0)).cpu()
+            for index, posterior in held_out_posteriors(bench)
+        ]
+    )
 
 
 @torch.no_grad()

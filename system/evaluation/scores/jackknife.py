@@ -61,13 +61,17 @@ def reach(groups: int) -> float:
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of independent estimates from as many groups each."""
+    """The mean of independent estimates: errors, and each side of the intervals, add as squares."""
     count = len(estimates)
     corrected = sum(one.corrected for one in estimates) / count
-    error = sum(one.standard_error**2 for one in estimates) ** 0.5 / count
-    far = reach(GROUPS) * error
-    value = sum(one.value for one in estimates) / count
-    return Estimate(value, corrected, error, (corrected - far, corrected + far))
+    below = sum((one.corrected - one.interval[0]) ** 2 for one in estimates) ** 0.5 / count
+    above = sum((one.interval[1] - one.corrected) ** 2 for one in estimates) ** 0.5 / count
+    return Estimate(
+        value=sum(one.value for one in estimates) / count,
+        corrected=corrected,
+        standard_error=sum(one.standard_error**2 for one in estimates) ** 0.5 / count,
+        interval=(corrected - below, corrected + above),
+    )
 
 
 def _estimate(value: float, corrected: float, without: Sequence[float]) -> Estimate:

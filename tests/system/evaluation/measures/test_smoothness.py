@@ -2,10 +2,12 @@ import pytest
 import torch
 
 from system.evaluation.drawing import to_uint8
+from system.evaluation.measures import standard_statistics
 from system.evaluation.measures.latent_statistics import spectral_entropy
 from system.evaluation.measures.latent_statistics import total_variation
 from system.evaluation.measures.smoothness import NOISE_LEVELS
 from system.evaluation.measures.smoothness import decoded_under_noise
+from system.evaluation.measures.smoothness import held_out_draws
 from system.evaluation.measures.smoothness import interpolation
 from system.evaluation.measures.smoothness import noise_names
 from system.evaluation.measures.smoothness import reconstruction_under_noise
@@ -25,8 +27,24 @@ def test_statistics_are_of_the_means_and_carry_their_errors(bench):
     variation = total_variation(mean).mean().item()
     assert measured["total_variation"].value == pytest.approx(variation, rel=1e-6)
     assert measured["latent_std"].value == pytest.approx(mean.std().item(), rel=1e-5)
-    assert {one.protocol.latents.draws for one in measured.values()} == {0}
+    assert {
+        name.endswith("_sampled"): one.protocol.latents.draws for name, one in measured.items()
+    } == {False: 0, True: 1}
     assert unregistered(one.name for one in measured.values()) == []
+
+
+def test_both_definitions_are_named_in_the_protocol_and_the_standard_ones_see_a_draw_too(bench):
+    measured = {one.name.removeprefix("evaluation/"): one for one in smoothness(bench)}
+    for name in ("spectral_entropy", "total_variation", "autocorrelation"):
+        assert measured[name].protocol.definition == "simflow/1"
+        assert measured[f"standard_{name}"].protocol.definition == "standard/1"
+        of_draw = measured[f"standard_{name}_sampled"]
+        assert of_draw.protocol.definition == "standard/1"
+        assert of_draw.value != measured[f"standard_{name}"].value
+    draws = held_out_draws(bench)
+    expected = standard_statistics.total_variation(draws).mean().item()
+    assert measured["standard_total_variation_sampled"].value == pytest.approx(expected, rel=1e-6)
+    assert len({one.protocol.digest for one in measured.values()}) == len(measured)
 
 
 def test_noise_is_added_to_the_mean_before_decoding(bench):
