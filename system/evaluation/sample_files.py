@@ -8,6 +8,7 @@ Source: guided-diffusion's evaluator (Dhariwal & Nichol 2021, arXiv 2105.05233),
 import io
 import zipfile
 from collections.abc import Iterable
+from typing import IO
 
 import numpy as np
 from einops import rearrange
@@ -66,7 +67,9 @@ def _member(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, EPOCH)
 
 
-def _write_header(file: io.BufferedIOBase, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+def _write_header(
+    file: IO[bytes] | io.BufferedIOBase, dtype: np.dtype, shape: tuple[int, ...]
+) -> None:
     about = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,

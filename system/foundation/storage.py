@@ -175,7 +175,7 @@ def write_stream(url: str, write: Callable[[io.BufferedIOBase], object]) -> None
     if is_local(url):
 
         def write_to(temporary: Path) -> None:
-            with temporary.open("wb", buffering=_WRITE_BUFFER) as file:
+            with temporary.open("wb") as file:
                 write(file)
 
         with _named(url, "write", OSError):  # other errors are those of the content
