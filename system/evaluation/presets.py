@@ -40,6 +40,7 @@ class Preset(Record):
     reads_adm: bool  # whether ADM's npz may be the reference, beside those that we make
     path: Path  # what happens to real pixels on their way into a reference
     scores: tuple[Score, ...]
+    spatial: str | None = None  # what sFID's features are
     splits: Splits | None = None  # of the Inception Score, at `samples` images
     split_size: PositiveInt | None = None  # where it is their size that is fixed, not their number
     neighbours: Neighbours | None = None  # of precision and recall
@@ -67,6 +68,7 @@ PRESETS: dict[PresetName, Preset] = {
             reads_adm=True,
             path="plain",
             scores=("gfid", "sfid", "inception_score", "precision", "recall"),
+            spatial="mixed_6/conv after its rectifier, first 7 channels, channels innermost: 2023",
             # ADM cuts splits of 5,000 in the order given, which punishes sorted classes: 100 at
             # most. A fixed permutation is the same for samples in random order.
             splits=Splits(count=10, order="keyed_permutation", seed=0, logits="without_bias"),
@@ -131,6 +133,7 @@ PRESETS: dict[PresetName, Preset] = {
             reads_adm=False,
             path="plain",
             scores=("gfid", "sfid", "inception_score", "precision", "recall", "kid"),
+            spatial="the detector's last grid, first 7 channels, channels innermost",
             splits=Splits(count=10, order="keyed_permutation", seed=0, logits="with_bias"),
             neighbours=Neighbours(k=3, distance_dtype="float32", references=1000),
             subsets=Subsets(count=100, size=100, seed=2020),

@@ -200,7 +200,7 @@ class Standard:
         return Protocol(
             preset=self.preset.name,
             metric=METRICS[score],
-            definition=None,
+            definition=self.preset.spatial if score == "sfid" else None,
             samples=samples,
             reference=self.reference.names(),
             averaging_decay=origin.averaging_decay,

@@ -20,6 +20,7 @@ def test_every_preset_that_a_recipe_may_ask_for_is_there():
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_a_preset_fixes_what_its_scores_need(preset):
     assert preset.scores
+    assert ("sfid" in preset.scores) == (preset.spatial is not None)
     assert ("inception_score" in preset.scores) == (preset.splits is not None)
     assert ("precision" in preset.scores) == (preset.neighbours is not None)
     assert ("kid" in preset.scores) == (preset.subsets is not None)

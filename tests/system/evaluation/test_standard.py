@@ -239,3 +239,5 @@ def test_adms_protocol_says_how_its_scores_are_defined(tmp_path):
     assert protocol.scoring.logits == "without_bias"
     assert protocol.reference == f"{reference.digest}: ADM's npz"
     assert protocol.detector.resize == "tf1_bilinear"
+    spatial = standard.protocol("sfid", 50_000, GIVEN)
+    assert spatial.definition.endswith("first 7 channels, channels innermost: 2023")
