@@ -6,7 +6,11 @@ from importlib import import_module
 from tests.benchmarks.rows import Row
 
 # Later ones add themselves here, with the line that `--help` shows.
-SUITES = {"data": "the data pipeline: throughput, overhead, planning at scale, start, packing"}
+SUITES = {
+    "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
+    "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
+    "fid_interval": "how often the interval of a Frechet distance covers the truth",
+}
 
 
 def measured(suite: str) -> Iterator[Row]:
