@@ -32,7 +32,7 @@ def read_reference(url: str) -> Reference:
             f"reference={url}: found nothing there; expected an npz of ADM's evaluator "
             "(VIRTUAL_imagenet256_labeled.npz), or a folder that jobs/reference_statistics.py wrote"
         )
-    if url.endswith(".npz"):
+    if url.lower().endswith(".npz"):
         return read_adm(url)
     return read_stored(url)  # which says what is missing there
 
