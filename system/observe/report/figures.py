@@ -37,9 +37,9 @@ DRAWN = (
         "gFID",
         "Fréchet distance, lower is better",
         (("gFID", "evaluation/gfid"), ("without guidance", "evaluation/gfid_unguided")),
-        note="Bars are 95 % intervals of the jackknife over images, at this number of samples. "
-        "Hollow: corrected for the bias of few samples. The dashed floor is what real images get "
-        "with as many samples; it has the bias too, so compare it with the full dots.",
+        note="Full dots: with this number of samples. Hollow: corrected for the bias of few "
+        "samples. Bars: 95 % intervals, of the corrected value where the record states one. The dashed "
+        "floor is what real images get with as many samples: compare it with the full dots.",
         floor="evaluation/gfid_floor",
     ),
     Panel(
@@ -164,9 +164,14 @@ def panel_chart(run: RunFolder, panel: Panel) -> Chart:
             continue
         series.append(Series(label, [_point(one) for one in course], "dots", colour))
         corrected = [
-            Point(one.images_seen, one.corrected, says=f"{one.corrected:.4g}")
+            Point(
+                one.images_seen,
+                one.corrected,
+                one.interval() if one.is_of_corrected else None,
+                shown(one),
+            )
             for one in course
-            if one.corrected is not None
+            if one.corrected not in (None, one.value)
         ]
         if corrected:
             series.append(Series(f"{label}, corrected", corrected, "hollow", colour))
@@ -271,4 +276,5 @@ def missing(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _point(one: Number) -> Point:
-    return Point(one.images_seen, one.value, one.interval(), shown(one))
+    interval = None if one.corrected != one.value and one.is_of_corrected else one.interval()
+    return Point(one.images_seen, one.value, interval, shown(one))

@@ -36,6 +36,12 @@ class Number:
     digest: str
     standard_error: float | None = None
     corrected: float | None = None
+    stated: tuple[float, float] | None = None  # the interval that the record states
+
+    @property
+    def is_of_corrected(self) -> bool:
+        """Whether the interval is that of the corrected value, and not of the value itself."""
+        return self.stated is not None and self.corrected is not None
 
     @property
     def metric(self) -> Metric:
@@ -49,8 +55,10 @@ class Number:
         return self.metric.unit == "fraction"
 
     def interval(self) -> tuple[float, float] | None:
-        """A 95 % interval: from its standard error, and for a share no narrower than Wilson's for
-        so many images."""
+        """A 95 % interval: the one that the record states; else from the standard error, and for a
+        share no narrower than Wilson's for so many images."""
+        if self.stated is not None:
+            return self.stated
         samples = self.protocol.get("samples")
         low = high = None
         if self.standard_error is not None:
@@ -180,6 +188,7 @@ def _numbers(url: str, faults: list[str]) -> list[Number]:
 
 def _number(name: str, content: Mapping[str, Any], seen: int, place: str) -> Number:
     error, corrected = content.get("standard_error"), content.get("corrected")
+    interval = content.get("interval")
     return Number(
         name=str(name),
         value=float(content["value"]),
@@ -189,6 +198,7 @@ def _number(name: str, content: Mapping[str, Any], seen: int, place: str) -> Num
         digest=str(content.get("protocol_digest", "")),
         standard_error=None if error is None else float(error),
         corrected=None if corrected is None else float(corrected),
+        stated=None if interval is None else (float(interval[0]), float(interval[1])),
     )
 
 

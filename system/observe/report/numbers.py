@@ -28,6 +28,8 @@ def shown(one: Number) -> str:
     if interval is None:
         return value + unit
     low, high = (plain(one, end) for end in interval)
+    if one.is_of_corrected and one.corrected is not None and one.corrected != one.value:
+        return f"{value}{unit}, corrected {plain(one, one.corrected)} ({low} to {high})"
     return f"{value}{unit} ({low} to {high})"
 
 
@@ -46,7 +48,9 @@ def tiles(run: RunFolder) -> str:
         interval = one.interval()
         low_high = [plain(one, end) for end in interval] if interval else []
         unit = "%" if one.is_share else one.metric.unit
-        below = f"{low_high[0]} to {low_high[1]}" if low_high else "no error bar"
+        below = " to ".join(low_high) or "no error bar"
+        if one.is_of_corrected and one.corrected is not None and one.corrected != one.value:
+            below = f"corrected {plain(one, one.corrected)}: {below}"
         cells.append(
             f'<div class="tile"><span>{escape(label)}</span><b>{escape(plain(one, one.value))}'
             f"<small>{escape(unit)}</small></b><em>{escape(below)}</em></div>"

@@ -167,7 +167,8 @@ def _numbers(run: RunFolder, anchor: str) -> str:
         return "<p>Nothing was evaluated yet.</p>"
     return (
         "<p>Each where it was measured last. Two values may be compared when their protocols "
-        "have the same digest. Intervals of shares are Wilson's, for independent images.</p>"
+        "have the same digest. The interval of a distance that has a corrected value is of that; "
+        "intervals of plain shares are Wilson's.</p>"
         f"{table(newest_numbers(run), anchor)}"
         f"<details><summary>at every checkpoint</summary>{table(_by_name(run), anchor)}</details>"
     )

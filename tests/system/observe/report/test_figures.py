@@ -31,6 +31,16 @@ def test_gfid_has_its_interval_its_corrected_value_and_its_floor(run_url):
     assert series["floor"].form == "level"
 
 
+def test_a_stated_interval_is_drawn_at_the_corrected_value(run_url, evaluated):
+    stated = measured(8.0, "f" * 32, corrected=6.0, standard_error=0.5, interval=[5.0, 7.5])
+    for seen in (3000, 4000, 5000):
+        evaluated(f"{seen:012d}-digits.json", seen, {"evaluation/gfid": stated})
+    (chart,) = panel_charts(read_folder(run_url), DRAWN)
+    series = by_label(chart)
+    assert {point.interval for point in series["gFID"].points} == {None}
+    assert {point.interval for point in series["gFID, corrected"].points} == {(5.0, 7.5)}
+
+
 def test_values_of_other_protocols_are_said_to_be_left_out(run_url, evaluated):
     evaluated("000000002000-z.json", 2000, {"evaluation/gfid": measured(70.0, "e" * 32)})
     (chart,) = panel_charts(read_folder(run_url), DRAWN)

@@ -16,6 +16,14 @@ def test_a_number_in_words():
     assert shown(number("bayes_accuracy", 0.9)) == "90.0 % (86.7 to 92.6)"
 
 
+def test_an_interval_that_the_record_states_is_of_the_corrected_value():
+    one = number("gfid", 3.25, corrected=2.5, standard_error=0.1, stated=(2.0, 3.0))
+    assert shown(one) == "3.25, corrected 2.50 (2.00 to 3.00)"
+    assert shown(number("kid", 0.5, stated=(0.25, 0.75))) == "0.500 (0.250 to 0.750)"
+    plain_share = number("recall", 0.5, corrected=0.5, stated=(0.4, 0.6))
+    assert shown(plain_share) == "50.0 % (40.0 to 60.0)"
+
+
 def test_the_newest_of_each_protocol_stands_in_the_table(run_url, evaluated):
     evaluated("000000001500-z.json", 1500, {"evaluation/gfid": measured(7.0, "e" * 32)})
     found = newest_numbers(read_folder(run_url))
