@@ -38,8 +38,9 @@ DRAWN = (
         "Fréchet distance, lower is better",
         (("gFID", "evaluation/gfid"), ("without guidance", "evaluation/gfid_unguided")),
         note="Full dots: with this number of samples. Hollow: corrected for the bias of few "
-        "samples. Bars: 95 % intervals, of the corrected value where the record states one. The dashed "
-        "floor is what real images get with as many samples: compare it with the full dots.",
+        "samples. Bars: 95 % intervals, of the corrected value where the record states one. "
+        "The dashed floor is what real images get with as many samples: compare it with the full "
+        "dots.",
         floor="evaluation/gfid_floor",
     ),
     Panel(
