@@ -127,5 +127,6 @@ def _evaluated(run: str | None, images_seen: int) -> Evaluated | None:
     for match in found:
         if int(match[1]) == at:
             record = json.loads(storage.read_text(storage.join(folder, match[0])))
-            measurements |= record["measurements"]
+            for name, one in record["measurements"].items():  # of several presets, all of them
+                measurements[f"{name} ({record['preset']})" if name in measurements else name] = one
     return Evaluated(at, measurements)

@@ -98,10 +98,8 @@ def shard_images(
             f"{data.shards} holds {there} images of split {split}; expected at least the {count} "
             "that were asked for. Ask for fewer, or for another split"
         )
-    if count in (None, there):
-        choice = "first"
-    if choice == "first" and path == "plain":
-        seed = 0
+    choice = "first" if count in (None, there) else choice
+    seed = 0 if (choice, path) == ("first", "plain") else seed
     record = ShardImages(
         url=storage.absolute(data.shards),
         digest="",

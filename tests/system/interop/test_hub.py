@@ -97,6 +97,15 @@ def test_numbers_of_another_moment_say_so(run: str, tmp_path: Path) -> None:
     assert "| gfid | 8 |" in card
 
 
+def test_numbers_of_several_presets_stand_side_by_side(run: str, tmp_path: Path) -> None:
+    theirs = evaluation(640, 2.5).model_copy(update={"preset": "adm_50k"})
+    write_evaluation(theirs, run)
+    write_hub(run, str(tmp_path / "released"))
+    card = (tmp_path / "released" / "README.md").read_text()
+    assert "| gfid | 2.5 | 0.25 |" in card
+    assert "| gfid (digits) | 4.5 | 0.25 |" in card
+
+
 def test_autoencoders_are_told_apart_by_their_digest(
     run: str, tmp_path: Path, make_recipe: Callable[..., Recipe]
 ) -> None:
