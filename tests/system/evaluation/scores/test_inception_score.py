@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from scipy.stats import entropy
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from system.evaluation.scores.inception_score import inception_score
@@ -63,9 +65,6 @@ def test_torch_fidelity_finds_the_same(logits, splits):
 
 
 def test_scipy_finds_the_same_of_one_split(logits):
-    from scipy.special import softmax
-    from scipy.stats import entropy
-
     p = softmax(logits.numpy(), axis=1)
     expected = np.exp(entropy(p, p.mean(axis=0, keepdims=True), axis=1).mean())
     assert inception_score(logits, 1).value == pytest.approx(expected, rel=1e-12)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch_fidelity.metric_prc import prc_features_to_metric
 
 from system.evaluation.scores import neighbours
 from system.evaluation.scores.jackknife import jackknife_groups
@@ -31,6 +32,17 @@ def test_points_on_a_line(k, expected, distance):
     second = density_coverage(*LINE, k, distance)
     values = first.precision, first.recall, second.density, second.coverage
     assert [one.value for one in values] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("k", "of_real", "of_fake"),
+    [(1, [1, 1, 2, 3, 4], [4.5, 1.5, 1.5, 10, 18]), (3, [6, 5, 3, 5, 9], [16, 11.5, 10, 16, 29.5])],
+)
+def test_balls_on_a_line_reach_to_the_kth_neighbour(k, of_real, of_fake):
+    for points, expected in zip(
+        neighbours._points(*LINE, k, "float64"), (of_real, of_fake), strict=True
+    ):
+        assert neighbours._radii(points, k, None)[0].sqrt().tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rows", [1024, 64, 7])
@@ -119,8 +131,6 @@ def test_too_few_images_are_refused():
 
 @pytest.mark.parametrize("save_memory", [False, True])
 def test_torch_fidelity_finds_the_same(save_memory):
-    from torch_fidelity.metric_prc import prc_features_to_metric
-
     real, fake = seeded_set()
     theirs = prc_features_to_metric(
         fake, real, prc_neighborhood=3, prc_batch_size=64, save_cpu_ram=save_memory, verbose=False
