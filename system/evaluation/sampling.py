@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Annotated
 from typing import Literal
 
@@ -102,11 +103,9 @@ def sample_to_folder(request: Sampling, *, cluster: Cluster = nullcontext) -> li
         source=source, keep_images=True, device=device_of(request.device), batch=request.batch
     )
     out = storage.absolute(request.out)
+    unfinished = storage.join(out, "unfinished")
     with _Bar(source.count) as bar:
-        crew = (
-            _OverRay(request, cluster, bar.advance) if request.workers else AloneCrew(bar.advance)
-        )
-        drawn = features_of(units, storage.join(out, "unfinished"), crew)
+        drawn = features_of(units, unfinished, _Watched(request, cluster, bar))
     label = torch.tensor(source.label or [NO_CLASS] * source.count)
     shown = _first(drawn.images(), GRID_PICTURES)
     by_class = label[: len(shown)].argsort(stable=True)  # classes below each other
@@ -117,26 +116,32 @@ def sample_to_folder(request: Sampling, *, cluster: Cluster = nullcontext) -> li
     else:
         place = write_pngs(storage.join(request.out, "images"), drawn.images(), label)
     drawn.forget()
-    storage.remove(storage.join(out, "unfinished"))
+    if not storage.list_names(unfinished):  # nor has another request begun there
+        storage.remove(unfinished)
     return [picture, place]
 
 
 @dataclass(frozen=True, slots=True)
-class _OverRay(Crew):
-    """Workers of a Ray that is joined, or started, where there is work for them."""
+class _Watched(Crew):
+    """This process, or workers of a Ray that is joined, or started, where there is work for them;
+    before a bar."""
 
     request: Sampling
     cluster: Cluster
-    told: Callable[[int], None]
+    bar: "_Bar"
 
     def run(self, request: FeatureRequest, units: Sequence[range], store: UnitStore) -> None:
         """Compute these units into the store."""
+        self.bar.advance(request.count - sum(map(len, units)))
+        if self.request.workers == 0:
+            AloneCrew(self.bar.advance).run(request, units, store)
+            return
         with self.cluster():
             # Only once the cluster is known: Ray reads where it is when it is imported.
             from system.evaluation.work.ray_crew import RayCrew
 
             gpus = 1.0 if request.device == "cuda" else 0.0
-            crew = RayCrew(workers=self.request.workers, gpus=gpus, told=self.told)
+            crew = RayCrew(workers=self.request.workers, gpus=gpus, told=self.bar.advance)
             crew.run(request, units, store)
 
 
@@ -193,17 +198,28 @@ class _Bar:
     """How many images there are by now, on a terminal."""
 
     def __init__(self, count: int) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, disable=not console.is_terminal)
+        self._console = Console(stderr=True)
+        self._progress = Progress(console=self._console, disable=not self._console.is_terminal)
         self._task = self._progress.add_task(f"drawing {count:,} images", total=count)
+        self._count, self._done = count, 0
 
     def advance(self, images: int) -> None:
         """So many more."""
+        self._done += images
         self._progress.advance(self._task, images)
 
     def __enter__(self) -> "_Bar":
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._progress.stop()
+        if isinstance(error, KeyboardInterrupt):
+            self._console.print(
+                f"{self._done} of {self._count} images are drawn; the same command goes on there"
+            )

@@ -57,7 +57,7 @@ class Resources:
 
 def run_url(recipe: Recipe) -> str:
     """The folder of a run, absolute where it is local: workers have another working directory."""
-    return absolute(storage.join(recipe.run.root, recipe.run.name))
+    return storage.absolute(storage.join(recipe.run.root, recipe.run.name))
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
@@ -66,7 +66,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     for place, value in places(recipe).items():
         *sections, key = place.split(".")
         section = reduce(getitem, sections, values)
-        section[key] = absolute(value)
+        section[key] = storage.absolute(value)
     return recipe_from_mapping(values)
 
 
@@ -103,13 +103,6 @@ def answering_storage() -> Iterator[None]:
         ) from error
 
 
-def absolute(url: str) -> str:
-    """A url that means the same in every process of this machine."""
-    if not storage.is_local(url):
-        return url
-    return os.path.abspath(os.path.expanduser(storage.local_path(url)))
-
-
 def check_places(recipe: Recipe, folder: Path) -> None:
     """Raise BadInput for a place that a run cannot use.
 
@@ -139,7 +132,7 @@ def check_data(recipe: Recipe) -> Manifest:
     Raises DataError where it is absent or damaged, of other data, or nothing of it is selected.
     """
     try:
-        manifest = read_manifest(absolute(recipe.data.shards))
+        manifest = read_manifest(storage.absolute(recipe.data.shards))
     except StorageError as error:
         raise DataError(f"data.shards {recipe.data.shards}: {error}") from error
     check_manifest(manifest, recipe.data)

@@ -19,10 +19,10 @@ from typing import Any
 from ray.job_submission import JobStatus
 from ray.job_submission import JobSubmissionClient
 
+from system.foundation import storage
 from system.foundation.overlay import is_file
 from system.foundation.recipe import Recipe
 from system.launch.command import ROOT
-from system.launch.preflight import absolute
 from system.launch.preflight import places
 from system.launch.provenance import COMMIT_VARIABLE
 from system.launch.provenance import commit
@@ -44,8 +44,8 @@ class Outcome:
 def placed(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
     """The arguments of a job that mean the same from another folder: with absolute paths."""
     return [
-        *(absolute(each) if is_file(each) else each for each in arguments),
-        *(f"{key}={absolute(value)}" for key, value in places(recipe).items()),
+        *(storage.absolute(each) if is_file(each) else each for each in arguments),
+        *(f"{key}={storage.absolute(value)}" for key, value in places(recipe).items()),
     ]
 
 

@@ -84,6 +84,17 @@ def test_killed_twice_it_goes_on_where_it_was(start, tmp_path, untroubled):
     assert contents(tmp_path / "out") == untroubled
 
 
+def test_an_interrupt_leaves_what_can_be_taken_up(start, tmp_path, untroubled):
+    job = start(workers=0, batch=64)
+    wait_until(lambda: len(finished(tmp_path)) >= 2, job)
+    os.killpg(job.pid, signal.SIGINT)  # as a terminal does
+    said, _ = job.communicate(timeout=DEADLINE_S)
+    assert job.returncode == 130
+    assert "of 3000 images are drawn; the same command goes on there" in said
+    end_well(start(workers=0, batch=256))
+    assert contents(tmp_path / "out") == untroubled
+
+
 @pytest.mark.ray
 def test_a_worker_of_a_cluster_is_killed_and_then_the_program(start, tmp_path, untroubled):
     job = start(workers=2, batch=64)

@@ -47,7 +47,9 @@ def main(mark: str, text: str, folder: str) -> None:
             )
             for workers, batch in ((2, 7), (3, 64))
         }
-        answers["inside a task"] = inside(1, RayCrew(workers=1), name("inside"))
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        labelled = RayCrew(workers=1, labels=here, patience_s=1e6)
+        answers["inside a task"] = inside(1, labelled, name("inside"))
         one = RayCrew(workers=1, patience_s=1.0)
         answers["inside a task that has all"] = inside(3, one, name("all"))
         with killing(mark, name("killed"), after=(2, 5)) as killed:
