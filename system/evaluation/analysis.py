@@ -12,6 +12,7 @@ import torch
 from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.drawing import to_png
 from system.evaluation.measured import Measured
+from system.evaluation.measured import device_of
 from system.evaluation.measures.digits import prepare
 from system.evaluation.measures.smoothness import interpolation
 from system.evaluation.measures.smoothness import reconstruction_under_noise
@@ -19,7 +20,6 @@ from system.evaluation.measures.smoothness import smoothness
 from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import write_evaluation
 from system.evaluation.requests import asked_of
-from system.evaluation.requests import device_of
 from system.evaluation.requests import run_folder_of
 from system.evaluation.studio import Device
 from system.evaluation.studio import Studio

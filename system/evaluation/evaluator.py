@@ -20,8 +20,8 @@ from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
 from system.evaluation.labels import balanced_labels
-from system.evaluation.measures.digits import prepare
-from system.evaluation.measures.digits import stages
+from system.evaluation.measures.digits import digits_stages
+from system.evaluation.measures.reference import reference_stages
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Evaluation
 from system.evaluation.protocol import write_evaluation
@@ -44,6 +44,7 @@ from system.foundation.settings.evaluation import ReferenceEvaluation
 
 GRID_ROWS = 10
 GRID_COLUMNS = 10
+PREPARE = {DigitsEvaluation: digits_stages, ReferenceEvaluation: reference_stages}
 
 
 def evaluate(
@@ -71,9 +72,10 @@ def evaluate(
             settings = _settings(recipe, checkpoint_url)
             studio = Studio(crew or AloneCrew(), units_folder(output), device, settings.batch)
             home = run_of(checkpoint_url) or output
-            bench = prepare(subject, recipe, home, checkpoint=checkpoint_url, studio=studio)
+            prepare = PREPARE[type(settings)]
+            stages = prepare(subject, recipe, home, checkpoint=checkpoint_url, studio=studio)
         measured = []
-        for name, stage in stages(bench).items():
+        for name, stage in stages.items():
             with _timed(seconds, name):
                 measured += stage()
         if subject.has_flow:

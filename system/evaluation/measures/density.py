@@ -14,8 +14,9 @@ bits per pixel are given.
 
 Classes: the bound is the same for every class but for log p(z | class), so the mean of it over
 posterior draws is the logit of the Bayes classifier (uniform prior), exactly. Top-5 accuracy is
-given beside top-1 where there are more than five classes. A flow without classes has its bits and
-rate measured, and nothing said of classes.
+given beside top-1 where there are more than five classes. Of more than a hundred classes the exact
+classifier, which asks for each of them, is left out. A flow without classes has its bits and rate
+measured, and nothing said of classes.
 
 Source: SimFlow, arXiv 2512.04084; training-free classification of R-REPA, arXiv 2511.22345.
 """
@@ -25,6 +26,7 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
 from system.evaluation.measures.bench import Bench
@@ -42,6 +44,9 @@ from system.objectives.likelihood import bits_per_dim
 from system.objectives.likelihood import entropy_per_dim
 
 TOP = 5
+MOST_CLASSES = 100  # that the exact classifier asks for
+
+Ask = Callable[[Flow, Tensor, Tensor], Tensor]  # the flow, tokens, and their true labels
 
 
 def density(bench: Bench) -> list[Measurement]:
@@ -51,31 +56,54 @@ def density(bench: Bench) -> list[Measurement]:
     if not flow.shape.is_conditional:
         log_prob, entropy = _over_held_out(bench, _of_no_class, settings.density_samples)
         return _lengths(bench, log_prob.squeeze(1), entropy)
-    bayes, entropy = _over_held_out(bench, bayes_logits, settings.density_samples)
-    gradient, _ = _over_held_out(bench, gradient_logits, settings.gradient_samples)
+    gradient, _ = _over_held_out(bench, _by_gradient, settings.gradient_samples)
+    by_gradient = _accuracies(bench, "gradient", gradient, settings.gradient_samples)
+    if flow.classes > MOST_CLASSES:
+        log_prob, entropy = _over_held_out(bench, _of_true_class, settings.density_samples)
+        return [*_lengths(bench, log_prob.squeeze(1), entropy), *by_gradient]
+    bayes, entropy = _over_held_out(bench, _by_bayes, settings.density_samples)
     return [
         *_lengths(bench, bayes.gather(1, label[:, None]).squeeze(1), entropy),
         *_accuracies(bench, "bayes", bayes, settings.density_samples),
-        *_accuracies(bench, "gradient", gradient, settings.gradient_samples),
+        *by_gradient,
     ]
 
 
-def _of_no_class(flow: Flow, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B 1"]:
-    return flow.log_prob(tokens, flow.null_condition(len(tokens)))[:, None]
+def _of_no_class(
+    flow: Flow, tokens: Float[Tensor, "B T D"], label: Int[Tensor, "B"]
+) -> Float[Tensor, "B 1"]:
+    return flow.log_prob(tokens, flow.null_condition(len(label)))[:, None]
+
+
+def _of_true_class(
+    flow: Flow, tokens: Float[Tensor, "B T D"], label: Int[Tensor, "B"]
+) -> Float[Tensor, "B 1"]:
+    return flow.log_prob(tokens, flow.condition(label.to(tokens.device)))[:, None]
+
+
+def _by_bayes(
+    flow: Flow, tokens: Float[Tensor, "B T D"], _: Int[Tensor, "B"]
+) -> Float[Tensor, "B K"]:
+    return bayes_logits(flow, tokens)
+
+
+def _by_gradient(
+    flow: Flow, tokens: Float[Tensor, "B T D"], _: Int[Tensor, "B"]
+) -> Float[Tensor, "B K"]:
+    return gradient_logits(flow, tokens)
 
 
 @torch.no_grad()
-def _over_held_out(
-    bench: Bench, ask: Callable[[Flow, Tensor], Tensor], draws: int
-) -> tuple[Float[Tensor, "N K"], float]:
+def _over_held_out(bench: Bench, ask: Ask, draws: int) -> tuple[Float[Tensor, "N K"], float]:
     """What the flow is asked of the held-out latents, as a mean over posterior draws of an image,
     and the posteriors' entropy in nats per dimension. Raises NumericsError where an answer is not
     finite: the largest of such is no class, and their mean no length."""
     flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
     answers, entropy = [], 0.0
     for index, posterior in held_out_posteriors(bench):
+        label = bench.held_out.label[index.start : index.stop]
         drawn = [
-            ask(flow, to_tokens(posterior.sample(latent_noise(bench, index, draw)), patch))
+            ask(flow, to_tokens(posterior.sample(latent_noise(bench, index, draw)), patch), label)
             for draw in range(draws)
         ]
         answers.append(torch.stack(drawn).mean(dim=0))

@@ -69,8 +69,14 @@ def prepare(
     )
 
 
-def stages(bench: DigitsBench) -> Stages:
-    """All that is measured of a subject: of one that trained no flow, its reconstructions alone."""
+def digits_stages(
+    subject: Subject, recipe: Recipe, run_folder: str, *, checkpoint: str, studio: Studio
+) -> Stages:
+    """All that is measured of a subject: of one that trained no flow, its reconstructions alone.
+
+    Raises what `prepare` raises.
+    """
+    bench = prepare(subject, recipe, run_folder, checkpoint=checkpoint, studio=studio)
     of_autoencoder: Stages = {
         "judge": partial(classifier_accuracy, bench),
         "reconstruction": partial(reconstruction, bench),

@@ -7,11 +7,12 @@ FD(A, B): what real images get with the same numbers of samples and of each clas
 floor cannot be told from real data by this detector; most of both is the bias of few samples. sFID
 is the same with the detector's spatial features.
 
+Precision, recall and the kernel distance are of all drawn images against all real training images.
+
 Source: Heusel et al. 2017, arXiv 1706.08500; spatial features: Nash et al. 2021, arXiv 2103.03841;
 the floor is our own control.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,18 +23,23 @@ from torch import Tensor
 from system.evaluation.measures.bench import DigitsBench
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Measurement
+from system.evaluation.protocol import Neighbours
 from system.evaluation.protocol import Protocol
 from system.evaluation.scores.accuracy import accuracy
+from system.evaluation.scores.frechet import Factored
 from system.evaluation.scores.frechet import frechet_distance
+from system.evaluation.scores.frechet_estimate import frechet_estimate
+from system.evaluation.scores.jackknife import GROUPS
 from system.evaluation.scores.jackknife import Estimate
-from system.evaluation.scores.jackknife import jackknife
+from system.evaluation.scores.jackknife import mean_of
+from system.evaluation.scores.kernel import full_kernel_distance
+from system.evaluation.scores.neighbours import precision_recall
 from system.evaluation.statistics import FeatureStatistics
-from system.evaluation.statistics import merge_in_order
 from system.foundation import streams
 from system.foundation.settings.evaluation import Sampler
 
-GROUPS = 20  # of the jackknife
 SPATIAL = "spatial_frechet_distance"
+NEAREST = 3  # neighbours, of precision and recall
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +69,7 @@ class Cut:
     features: Halves
     spatial: Halves
     label: Int[Tensor, "N"]
+    real: Float[Tensor, "N F"]  # features of all real images, in the order that they are cut in
 
 
 def generation(bench: DigitsBench) -> list[Measurement]:
@@ -94,19 +101,19 @@ def cut_halves(bench: DigitsBench) -> Cut:
         Halves.of(seen.features[:count], seen.features[count : 2 * count]),
         Halves.of(seen.spatial[:count], seen.spatial[count : 2 * count]),
         label=torch.cat([label[count : 2 * count], label[:count]]),
+        real=seen.features,
     )
 
 
 def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
-    """The distance of drawn features, with the jackknife over groups of drawn images."""
-    pairs = [
-        (_grouped(drawn), real)
-        for drawn, real in zip(
-            features.split(halves.count), (halves.first, halves.second), strict=True
-        )
-    ]
-    without = [_mean_distance(pairs, left_out) for left_out in range(GROUPS)]
-    return jackknife(_mean_distance(pairs, None), without)
+    """The mean distance of drawn features to the halves they do not stand in for."""
+    real = (Factored.of(halves.first), Factored.of(halves.second))
+    return mean_of(
+        [
+            frechet_estimate(drawn, half)
+            for drawn, half in zip(features.split(halves.count), real, strict=True)
+        ]
+    )
 
 
 def drawn_quality(
@@ -133,6 +140,7 @@ def drawn_quality(
     measured = [
         *_distances(f"gfid{suffix}", f"gfid_ratio{suffix}", seen.features, cut.features, fid),
         *_distances(f"sfid{suffix}", None, seen.spatial, cut.spatial, sfid),
+        *_among_real(bench, cut, seen.features, drawing, suffix),
     ]
     if label is not None:
         hits = bench.protocol(
@@ -154,6 +162,7 @@ def _distances(
             value=distance.value,
             standard_error=distance.standard_error,
             corrected=distance.corrected,
+            interval=distance.interval,
             protocol=protocol,
         )
     ]
@@ -173,16 +182,31 @@ def _halves(bench: DigitsBench) -> str:
     return f"train split in halves by seed {bench.settings.seed}"
 
 
-def _grouped(features: Float[Tensor, "n F"]) -> dict[int, FeatureStatistics]:
-    """Every GROUPS-th image is of one group."""
-    return {group: FeatureStatistics.of(features[group::GROUPS]) for group in range(GROUPS)}
-
-
-def _mean_distance(
-    pairs: Sequence[tuple[dict[int, FeatureStatistics], FeatureStatistics]], left_out: int | None
-) -> float:
-    distances = []
-    for groups, real in pairs:
-        kept = {group: part for group, part in groups.items() if group != left_out}
-        distances.append(frechet_distance(merge_in_order(kept), real))
-    return sum(distances) / len(distances)
+def _among_real(
+    bench: DigitsBench, cut: Cut, features: Float[Tensor, "N F"], drawing: Drawing, suffix: str
+) -> list[Measurement]:
+    """Precision, recall and kernel distance of drawn features among all real ones."""
+    found = precision_recall(cut.real, features, NEAREST)
+    kernel = full_kernel_distance(cut.real, features)
+    near = Neighbours(k=NEAREST, distance_dtype="float32", references=len(cut.real))
+    scores: list[tuple[str, Estimate, Neighbours | None]] = [
+        ("precision", found.precision, near),
+        ("recall", found.recall, near),
+        ("kid", kernel, None),
+    ]
+    return [
+        Measurement(
+            name=f"evaluation/{name}{suffix}",
+            value=estimate.value,
+            standard_error=estimate.standard_error,
+            interval=estimate.interval,
+            protocol=bench.protocol(
+                "kernel_distance, all pairs" if scoring is None else name,
+                samples=len(features),
+                reference="train split",
+                drawing=drawing,
+                groups=GROUPS,
+            ).model_copy(update={"scoring": scoring}),
+        )
+        for name, estimate, scoring in scores
+    ]

@@ -151,6 +151,12 @@ class ReferenceEvaluation(Measuring):
         "jobs/reference_statistics.py wrote"
     )
     detector: str = Field(description="path or url of the detector's weights")
+    detector_sha256: str | None = Field(
+        None, description="digest of other weights than the published ones; null: the published"
+    )
+    resize: str | None = Field(
+        None, description="rule that brings images to the detector's size; null: the usual one"
+    )
     samples: PositiveInt = Field(50_000, description="images to draw")
     labels: LabelMode = Field(
         "random",

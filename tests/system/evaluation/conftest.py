@@ -98,11 +98,7 @@ def bench(recipe, subject, detector, train, held_out, root, checkpoint) -> Digit
         subject=subject,
         settings=recipe.evaluation,
         detector=detector,
-        choice=digits_choice(
-            digits_url(
-                detectors_folder(str(root / "any")), read_manifest(recipe.data.shards).digest
-            )
-        ),
+        choice=digits_choice(digits_url(detectors_folder(str(root / "any")), manifest_digest)),
         held_out=few,
         data_digest="digest",
         checkpoint=checkpoint,

@@ -4,12 +4,11 @@ from system.evaluation.analysis import Analysis
 from system.evaluation.measured import Chosen
 from system.evaluation.measured import Measured
 from system.evaluation.probes import Probing
-from system.evaluation.requests import Scoring
 from system.evaluation.sampling import Sampling
 from system.foundation.settings.record import Record
 
 
-@pytest.mark.parametrize("request_of", [Analysis, Probing, Scoring])
+@pytest.mark.parametrize("request_of", [Analysis, Probing])
 def test_whatever_measures_is_told_alike_what_to_measure(request_of: type[Record]) -> None:
     shared = {name: request_of.model_fields[name].description for name in Measured.model_fields}
     assert shared == {name: field.description for name, field in Measured.model_fields.items()}

@@ -86,8 +86,8 @@ def test_a_density_that_is_not_finite_is_no_number(bench):
 
 
 def test_top5_needs_more_than_five_classes(bench):
-    def few(flow, tokens):
-        return torch.zeros(len(tokens), 5)
+    def few(flow, tokens, label):
+        return torch.zeros(len(label), 5)
 
     logits, _ = _over_held_out(bench, few, 1)
     assert [one.name for one in _accuracies(bench, "bayes", logits, 1)] == [
@@ -95,9 +95,21 @@ def test_top5_needs_more_than_five_classes(bench):
     ]
 
 
-def test_the_batch_changes_rounding_alone(bench):
+def test_the_batch_changes_nothing(bench):
     other = replace(bench, settings=bench.settings.model_copy(update={"batch": 7}))
-    assert values(other)["bits_per_dim"] == pytest.approx(values(bench)["bits_per_dim"], rel=1e-6)
+    assert values(other) == values(bench)
+
+
+def test_of_many_classes_only_the_true_one_is_asked_for(bench, monkeypatch):
+    monkeypatch.setattr("system.evaluation.measures.density.MOST_CLASSES", 9)
+    few, all_classes = values(bench), None
+    monkeypatch.undo()
+    all_classes = values(bench)
+    assert {name for name in all_classes if name not in few} == {
+        "bayes_accuracy",
+        "bayes_top5_accuracy",
+    }
+    assert few["bits_per_dim"] == pytest.approx(all_classes["bits_per_dim"], rel=1e-6)
 
 
 def test_densities_have_an_error_bar_and_no_detector(bench):

@@ -53,6 +53,7 @@ def test_every_number_of_drawn_images_carries_how_they_were_drawn(bench):
         "gfid_unguided",
         "gfid_ratio_unguided",
         "conditional_accuracy_unguided",
+        *("precision", "precision_unguided", "recall", "recall_unguided", "kid", "kid_unguided"),
     }
     gfid, unguided = measured["gfid"].protocol, measured["gfid_unguided"].protocol
     assert gfid.drawing.sampler.guidance == bench.settings.guidance

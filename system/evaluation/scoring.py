@@ -1,0 +1,239 @@
+"""What the command `jobs/evaluate.py` is asked, and how it answers: numbers with their protocol.
+
+A checkpoint is measured as its run's recipe says, or as the request does; samples of anyone's (an
+npz in ADM's layout, a folder of PNG files) by one of the field's protocols.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Annotated
+from typing import Any
+from typing import Literal
+
+from pydantic import Field
+
+from system.evaluation.evaluator import evaluate
+from system.evaluation.measured import Chosen
+from system.evaluation.measured import device_of
+from system.evaluation.presets import PRESETS
+from system.evaluation.presets import detector_of
+from system.evaluation.protocol import Evaluation
+from system.evaluation.protocol import write_evaluation
+from system.evaluation.reference.reading import read_reference
+from system.evaluation.requests import run_folder_of
+from system.evaluation.sources.archive import ArchiveImages
+from system.evaluation.sources.archive import archive_images
+from system.evaluation.sources.folder import FolderImages
+from system.evaluation.sources.folder import folder_images
+from system.evaluation.standard import GIVEN
+from system.evaluation.standard import Standard
+from system.evaluation.standard import measure_standard
+from system.evaluation.studio import Studio
+from system.evaluation.studio import units_folder
+from system.evaluation.subject import find_checkpoint
+from system.evaluation.subject import read_recipe
+from system.evaluation.work.any_crew import any_crew
+from system.evaluation.work.crew import Crew
+from system.foundation import storage
+from system.foundation.config import record_from_mapping
+from system.foundation.errors import BadInput
+from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.evaluation import LabelMode
+from system.foundation.settings.evaluation import NoEvaluation
+from system.foundation.settings.evaluation import Preset
+from system.foundation.settings.evaluation import ReferenceEvaluation
+from system.foundation.settings.evaluation import Sampler
+from system.foundation.settings.evaluation import SamplerChanges
+from system.foundation.settings.record import PositiveInt
+from system.telemetry.metrics import METRICS
+from system.telemetry.metrics import UNCERTAINTY
+
+Cluster = Callable[[], AbstractContextManager[None]]
+AS_THE_RUN = "null takes the run's"
+# Keys of the request that are keys of evaluations against a reference.
+OF_REFERENCES = ("reference", "detector", "detector_sha256", "resize", "labels", "lpips")
+OF_ALL = ("seed", "batch")
+
+
+class Scoring(SamplerChanges, Chosen):
+    """A checkpoint, or samples of anyone's, and the protocol to measure it by."""
+
+    samples: str | None = Field(
+        None,
+        description="samples of anyone's in place of a checkpoint: path or url of an npz (arr_0 "
+        "uint8 N H W 3) or of a folder of PNG files",
+    )
+    kind: Literal["digits"] | Preset | None = Field(
+        None, description=f"the protocol: see system/evaluation/presets.py; {AS_THE_RUN}"
+    )
+    reference: str | None = Field(
+        None, description=f"ADM's npz, or what jobs/reference_statistics.py wrote; {AS_THE_RUN}"
+    )
+    detector: str | None = Field(
+        None, description=f"path or url of the detector's weights; {AS_THE_RUN}"
+    )
+    detector_sha256: str | None = Field(
+        None, description="digest of other weights than the published ones; null: the published"
+    )
+    resize: str | None = Field(
+        None, description="rule that brings images to the detector's size; null: the usual one"
+    )
+    lpips: str | None = Field(
+        None, description=f"path or url of the weights of LPIPS' trunk; {AS_THE_RUN}"
+    )
+    count: PositiveInt | None = Field(
+        None,
+        description="images to draw, or to take of the samples; null takes the run's, or as many "
+        "as the protocol's published numbers have",
+    )
+    labels: LabelMode | None = Field(None, description=f"classes to draw for; {AS_THE_RUN}")
+    averaging_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="which average of the weights, of those a run keeps; null: its first"
+    )
+    seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description=f"of noise, labels and halves; {AS_THE_RUN}"
+    )
+    batch: PositiveInt | None = Field(
+        None, description="images per unit of work: what an interruption costs; changes no number"
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Ray actors that draw, on the cluster at RAY_ADDRESS or a private one; 0: this "
+        "process alone; changes no number",
+    )
+    shards: str | None = Field(
+        None, description="folder or url with the shards; null takes what the run was trained on"
+    )
+    out: str | None = Field(
+        None, description="folder or url for eval/ and samples/; null is the run's own folder"
+    )
+
+
+def evaluate_to_table(request: Scoring, cluster: Cluster) -> str:
+    """Evaluate, write the record, and return the numbers as a table. Raises BadInput.
+
+    `cluster` connects to a Ray, where workers are asked for. Settings other than the run's own need
+    `out`: the run's own record is not written over by them.
+    """
+    with any_crew(request.workers, device_of(request.device), cluster) as crew:
+        return _of_samples(request, crew) if request.samples else _of_checkpoint(request, crew)
+
+
+def _of_checkpoint(request: Scoring, crew: Crew) -> str:
+    checkpoint = find_checkpoint(request.checkpoint)
+    recipe = read_recipe(checkpoint)
+    changes = _changes(request)
+    differs = sorted(changes.keys() - {"batch"})
+    if differs and request.out is None:
+        raise BadInput(
+            f"found {', '.join(differs)} without out; expected out=FOLDER beside settings that "
+            "differ from the run's, so that the run's own record stays as it is"
+        )
+    settings = _settings(recipe, request, changes)
+    data = recipe.data.model_copy(update={"shards": request.shards or recipe.data.shards})
+    values = evaluate(
+        checkpoint,
+        recipe.model_copy(update={"data": data, "evaluation": settings}),
+        output=request.out or run_folder_of(checkpoint),
+        crew=crew,
+        device=request.device,
+        decay=request.averaging_decay,
+    )
+    return table(values)
+
+
+def _changes(request: Scoring) -> dict[str, Any]:
+    """What the request says of an evaluation, in words of its settings."""
+    changes = request.changes()
+    for key in (*OF_ALL, *OF_REFERENCES):
+        if getattr(request, key) is not None:
+            changes[key] = getattr(request, key)
+    if request.count is not None:
+        changes["samples"] = request.count
+    if request.averaging_decay is not None:
+        changes["averaging_decay"] = request.averaging_decay
+    return changes
+
+
+def _settings(
+    recipe: Recipe, request: Scoring, changes: Mapping[str, Any]
+) -> DigitsEvaluation | ReferenceEvaluation:
+    """The run's evaluation with what the request says; of another kind, its sampler alone stays."""
+    own = recipe.evaluation
+    kept: dict[str, Any] = {"every_images": recipe.run.checkpoint_every_images}
+    kind = request.kind or ("digits" if isinstance(own, NoEvaluation) else own.kind)
+    if own.kind == kind:
+        kept = own.model_dump(mode="json")
+    elif not isinstance(own, NoEvaluation):
+        kept |= Sampler(**own.model_dump(include=set(Sampler.model_fields))).model_dump(mode="json")
+    said = {key: value for key, value in changes.items() if key != "averaging_decay"}
+    said |= {"kind": kind}
+    if kind == "digits":
+        return record_from_mapping({**kept, **said}, DigitsEvaluation)
+    return record_from_mapping({**kept, **said}, ReferenceEvaluation)
+
+
+def _of_samples(request: Scoring, crew: Crew) -> str:
+    """Samples of anyone's, by a protocol that says everything but how they were made."""
+    unused = sorted({*request.changes(), *_given(request, ("labels", "seed", "averaging_decay"))})
+    if unused:
+        raise BadInput(
+            f"found {', '.join(unused)} beside samples={request.samples}; expected none of them: "
+            "samples are there already, however they were drawn"
+        )
+    kind, reference, weights, out = (
+        _needed(request, key) for key in ("kind", "reference", "detector", "out")
+    )
+    preset = PRESETS[kind]
+    choice = detector_of(preset, weights, resize=request.resize, digest=request.detector_sha256)
+    standard = Standard(preset, choice, read_reference(reference))
+    source = _images(_needed(request, "samples"), standard, request.count)
+    studio = Studio(crew, units_folder(out), request.device, request.batch or 256)
+    features = studio.look(source, choice)
+    # Beside the units, of which a finished evaluation leaves none: the next samples need them too.
+    kept = standard.kept(storage.join(storage.absolute(out), "references"), crew, request.device)
+    evaluation = Evaluation(
+        images_seen=0,
+        checkpoint=source.url,
+        content=source.digest,
+        preset=preset.name,
+        measurements=tuple(measure_standard(standard, features, GIVEN, kept)),
+        seconds={},
+    )
+    write_evaluation(evaluation, out)
+    studio.clear()
+    return table(evaluation.values())
+
+
+def _needed(request: Scoring, key: str) -> Any:
+    value = getattr(request, key)
+    if value is None:
+        raise BadInput(
+            f"samples={request.samples} without {key}; expected kind=adm_50k (or another "
+            "protocol), reference=..., detector=... and out=FOLDER beside it"
+        )
+    return value
+
+
+def _given(request: Scoring, keys: tuple[str, ...]) -> list[str]:
+    return [key for key in keys if getattr(request, key) is not None]
+
+
+def _images(url: str, standard: Standard, count: int | None) -> ArchiveImages | FolderImages:
+    if url.lower().endswith(".npz"):
+        return standard.admitted(archive_images(url), count)
+    return standard.admitted(folder_images(url), count)
+
+
+def table(values: Mapping[str, float]) -> str:
+    """A line for each number, with its standard error where it has one."""
+    names = [name for name in values if name in METRICS]
+    width = max(map(len, names))
+    lines = []
+    for name in names:
+        error = values.get(name + UNCERTAINTY)
+        spread = "" if error is None else f" ± {error:.2g}"
+        lines.append(f"{name:<{width}}  {values[name]:.6g}{spread}")
+    return "\n".join(lines)
