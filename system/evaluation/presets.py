@@ -107,7 +107,6 @@ PRESETS: dict[PresetName, Preset] = {
             scores=("gfid",),
             left_out=(
                 "batches drawn again while any image has a NaN: ours are refused and counted",
-                "torchvision's resize and centre crop of its loader: shards are read by their own",
                 "which real images are mirrored: theirs are drawn anew each time, ours by a seed",
             ),
         ),

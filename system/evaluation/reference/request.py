@@ -76,7 +76,9 @@ class ReferenceRequest(Record):
     image_size: PositiveInt | None = Field(
         None, description="of shards: side of the square images; null takes what they hold"
     )
-    crop: Literal["none", "adm", "centre"] = Field("adm", description="of shards")
+    crop: Literal["none", "adm", "centre"] = Field(
+        "adm", description="of shards; the preset tarflow has its own"
+    )
     out: str = Field("references", description="folder or url below which references lie")
     workers: int = Field(0, ge=0, description="Ray actors; 0 computes in this process")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")

@@ -1,16 +1,11 @@
 """Real images out of packed shards: a whole split of them, its first ones, or some drawn by a seed.
 
-`path` says what happens to pixels on the way. `plain`: nothing. `tarflow`: what TARFlow's script
-does to the training images that it takes as reference: each is mirrored with probability one half
-(here by a seed), and its levels are brought to [-1, 1] and back by truncation in float32, which
-lowers 63 of the 256 levels by one.
-
-Source: ml-tarflow (Zhai et al. 2024, arXiv 2412.06329), how its evaluation makes a reference.
+`path` says what happens on the way. `plain`: the crop of the settings. `tarflow`: what TARFlow's
+script does to the training images that it takes as reference; see `tarflow_loader`.
 """
 
 import hashlib
 import json
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -26,6 +21,8 @@ from data_pipeline.shards.manifest import check_manifest
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.shard import Split
 from system.evaluation.sources.source import Source
+from system.evaluation.sources.tarflow_loader import TorchvisionReader
+from system.evaluation.sources.tarflow_loader import as_loaded
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
@@ -36,6 +33,7 @@ from system.foundation.streams import generator
 
 Path = Literal["plain", "tarflow"]
 Choice = Literal["first", "seeded"]
+Crop = Literal["none", "adm", "centre"]
 
 
 class ShardImages(Record):
@@ -45,7 +43,7 @@ class ShardImages(Record):
     url: str
     digest: str  # of the shards' content, and of all below
     split: Split
-    crop: Literal["none", "adm", "centre"]
+    crop: Literal["none", "adm", "centre", "torchvision"]
     size: PositiveInt  # side of the square images, pixels
     channels: Literal[1, 3]
     classes: PositiveInt
@@ -71,7 +69,7 @@ class ShardImages(Record):
             image_size=self.size,
             image_channels=self.channels,
             classes=self.classes,
-            crop=self.crop,
+            crop="adm" if self.crop == "torchvision" else self.crop,
         )
 
 
@@ -87,8 +85,9 @@ def shard_images(
     """So many images (or all) of a split, as these settings read them. A choice or a seed that
     decides nothing is no part of the record.
 
-    A random crop is a means of training: images are measured by ADM's crop instead. Raises
-    DataError for shards that are absent or of other data, BadInput where they hold fewer images.
+    A random crop is a means of training: images are measured by ADM's crop instead; the path
+    `tarflow` has a crop of its own. Raises DataError for shards that are absent or of other data,
+    BadInput where they hold fewer images.
     """
     manifest = read_manifest(data.shards)
     check_manifest(manifest, data)
@@ -98,13 +97,14 @@ def shard_images(
             f"{data.shards} holds {there} images of split {split}; expected at least the {count} "
             "that were asked for. Ask for fewer, or for another split"
         )
+    crop: Crop = "adm" if data.crop == "random_resized" else data.crop
     choice = "first" if count in (None, there) else choice
     seed = 0 if (choice, path) == ("first", "plain") else seed
     record = ShardImages(
         url=storage.absolute(data.shards),
         digest="",
         split=split,
-        crop="adm" if data.crop == "random_resized" else data.crop,
+        crop="torchvision" if path == "tarflow" else crop,
         size=data.image_size,
         channels=data.image_channels,
         classes=data.classes,
@@ -123,7 +123,8 @@ class ShardSource(Source):
         self._record = record
         self._manifest = manifest
         self._chosen = _chosen(record, manifest.samples)
-        self._reader = ImageReader(manifest, record.data())
+        reads = TorchvisionReader if record.crop == "torchvision" else ImageReader
+        self._reader = reads(manifest, record.data())
 
     def images(self, index: range) -> UInt8[Tensor, "N C H W"]:
         """The images of these numbers. Raises DataError where one of them cannot be read."""
@@ -138,9 +139,7 @@ class ShardSource(Source):
             )
         image = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         if self._record.path == "tarflow":
-            turned = torch.from_numpy(mirrored(self._record.seed, index))
-            image[turned] = image[turned].flip(3)
-            image = decremented()[image.long()]
+            return as_loaded(image, mirrored(self._record.seed, index))
         return image
 
     def labels(self, index: range) -> Int[Tensor, "N"]:
@@ -159,14 +158,6 @@ def open_shards(record: ShardImages) -> ShardSource:
             "were packed again since they were chosen. Measure them again"
         )
     return ShardSource(record, manifest.split(record.split))
-
-
-@cache
-def decremented() -> UInt8[Tensor, "256"]:
-    """Where each level ends on the way to [-1, 1] and back, in float32 and truncated."""
-    level = torch.arange(256, dtype=torch.float32) / 255
-    level = (level - 0.5) / 0.5
-    return (0.5 * (level + 1) * 255).to(torch.uint8)
 
 
 def _chosen(record: ShardImages, there: int) -> Int[np.ndarray, "N"]:

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from data_pipeline.shards.manifest import read_manifest
-from system.evaluation.sources.shards import decremented
 from system.evaluation.sources.shards import open_shards
 from system.evaluation.sources.shards import shard_images
+from system.evaluation.sources.tarflow_loader import lowered
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 
@@ -39,19 +39,13 @@ def test_some_are_the_first_or_drawn_by_a_seed(recipe, train):
 def test_as_tarflow_reads_them_for_its_reference(recipe, train):
     record = shard_images(recipe.data, "train", count=200, path="tarflow")
     image, plain = open_shards(record).images(range(200)), train.image[:200]
-    lowered = decremented()[plain.long()]
-    as_it_is = (image == lowered).flatten(1).all(dim=1)
-    is_mirrored = (image == lowered.flip(3)).flatten(1).all(dim=1)
+    level = lowered()[plain.long()]
+    as_it_is = (image == level).flatten(1).all(dim=1)
+    is_mirrored = (image == level.flip(3)).flatten(1).all(dim=1)
     assert bool((as_it_is | is_mirrored).all())
     assert 70 < int(is_mirrored.sum()) < 130  # a fair coin, four standard deviations
     assert torch.equal(open_shards(record).images(range(90, 95)), image[90:95])
-
-
-def test_truncation_lowers_63_levels_by_one():
-    """As measured of ToTensor, Normalize(0.5, 0.5), 0.5 (x + 1), times 255, truncated."""
-    change = torch.arange(256) - decremented().long()
-    assert int(change.sum()) == 63
-    assert set(change.tolist()) == {0, 1}
+    assert record.crop == "torchvision"
 
 
 def test_a_random_crop_is_a_means_of_training_alone(recipe, held_out):
@@ -88,7 +82,8 @@ def test_more_than_there_are_and_other_shards_are_refused(recipe):
         open_shards(record)
 
 
-def test_a_bad_sample_is_an_error_and_never_left_out(recipe, tmp_path):
+@pytest.mark.parametrize("path", ["plain", "tarflow"])
+def test_a_bad_sample_is_an_error_and_never_left_out(recipe, tmp_path, path):
     copy = tmp_path / "copy"
     shutil.copytree(recipe.data.shards, copy)
     manifest = read_manifest(str(copy)).split("train")
@@ -97,7 +92,7 @@ def test_a_bad_sample_is_an_error_and_never_left_out(recipe, tmp_path):
         file.seek(int(shard.offsets[row]) + 40)
         file.write(np.zeros(8, np.uint8).tobytes())
     data = recipe.data.model_copy(update={"shards": str(copy)})
-    source = open_shards(shard_images(data, "train"))
+    source = open_shards(shard_images(data, "train", path=path))
     assert len(source.images(range(3))) == 3
     with pytest.raises(DataError, match=r"1 of 10 images; none is left out.*verify_shards"):
         source.images(range(10))
