@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 50, 12, 38
 TICKS = 5
 DODGE = 3
+LABEL = 12  # height of a line of text
 MOST_POINTS = 400  # of a line: more would be finer than the picture
 COLOURS = 6
 
@@ -171,16 +172,28 @@ def _ends(series: Sequence[Series], y: Callable[[float], float], chart: Chart) -
         for place, each in enumerate(series)
         if each.form != "faint"
     )
-    parts, lowest = [], TOP - 20.0
-    for height, place in wanted:
+    heights = _apart([height for height, _ in wanted])
+    parts = []
+    for height, (_, place) in zip(heights, wanted, strict=True):
         each = series[place]
-        lowest = max(height, lowest + 12)
         colour = "tick" if each.form == "level" else f"end c{each.colour % COLOURS}"
         parts.append(
-            f'<text class="{colour}" x="{WIDTH - RIGHT + 6}" y="{lowest + 3.5:.1f}">'
+            f'<text class="{colour}" x="{WIDTH - RIGHT + 9}" y="{height + 3.5:.1f}">'
             f"{escape(_value(each.points[-1].value, chart))}</text>"
         )
     return "".join(parts)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Ascending heights moved down as far as labels need, and then up again above the axis."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + LABEL) if found else height)
+    limit = HEIGHT - BOTTOM + LABEL / 4
+    for place in reversed(range(len(found))):
+        found[place] = min(found[place], limit)
+        limit = found[place] - LABEL
+    return found
 
 
 def _value(value: float, chart: Chart) -> str:

@@ -3,6 +3,7 @@
 What was never measured is no chart; `missing` says what it is and which command measures it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from system.observe.report.folder import RunFolder
 from system.observe.report.numbers import shown
 
 PROBE = "evaluation/probe_"
+WIDE = 8.0  # largest over smallest value, from which an axis is logarithmic
 NOISE_LEVELS = ("000", "025", "050", "075", "100")
 
 
@@ -73,6 +75,17 @@ DRAWN = (
         floor="evaluation/classifier_accuracy",
         note="The dashed level is the judge's own accuracy on real images that it never saw.",
         is_share=True,
+    ),
+    Panel(
+        "copies of training images",
+        "share of drawn images",
+        (
+            ("nearer than 99 % of held-out ones", "evaluation/nearest_share"),
+            ("near to one alone", "evaluation/nearest_memorised"),
+        ),
+        note="Nothing copied: 1 % of the first, and as many of the second as of held-out images.",
+        is_share=True,
+        command="python jobs/nearest_neighbours.py checkpoint=",
     ),
 )
 
@@ -184,7 +197,14 @@ def panel_chart(run: RunFolder, panel: Panel) -> Chart:
     note = panel.note + (
         f" {others} of other protocols stand in the table alone." if others else ""
     )
-    return Chart(panel.title, panel.unit, series, note.strip(), is_share=panel.is_share)
+    return Chart(
+        panel.title,
+        panel.unit,
+        series,
+        note.strip(),
+        is_share=panel.is_share,
+        is_log=not panel.is_share and _spans_much(series),
+    )
 
 
 def classifier_chart(run: RunFolder) -> Chart:
@@ -269,11 +289,14 @@ def missing(run: RunFolder) -> list[tuple[str, str]]:
     ]
     if best_probe(run) is None:
         absent.append(("linear probes", probing + run.url))
-    if run.newest("evaluation/nearest_share") is None:
-        absent.append(
-            ("nearest training images", f"python jobs/nearest_neighbours.py checkpoint={run.url}")
-        )
     return absent
+
+
+def _spans_much(series: Sequence[Series]) -> bool:
+    """Whether early values are so much larger that late ones could not be told apart."""
+    values = [point.value for each in series for point in each.points]
+    values = [value for value in values if math.isfinite(value)]
+    return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
 
 
 def _point(one: Number) -> Point:

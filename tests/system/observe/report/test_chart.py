@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from system.observe.report.chart import BOTTOM
 from system.observe.report.chart import HEIGHT
 from system.observe.report.chart import LEFT
 from system.observe.report.chart import RIGHT
@@ -89,6 +90,16 @@ def test_last_values_do_not_lie_on_each_other():
         float(one.get("y")) for one in figure.iter("text") if one.get("class").startswith("end")
     )
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 12
+
+
+def test_labels_at_the_bottom_stay_above_the_axis():
+    series = [Series(str(i), [Point(1, i / 1000)], colour=i) for i in range(5)]
+    figure = drawn(*series, Series("far", [Point(1, 9.0)]))
+    heights = sorted(
+        float(one.get("y")) for one in figure.iter("text") if one.get("class").startswith("end")
+    )
+    assert heights[-1] < HEIGHT - BOTTOM + 8
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 11.9
 
 
 def test_a_level_is_a_line_without_a_place():

@@ -4,6 +4,7 @@ import pytest
 
 from system.observe.report import figures
 from system.observe.report.figures import DRAWN
+from system.observe.report.figures import RECONSTRUCTED
 from system.observe.report.figures import best_probe
 from system.observe.report.figures import classifier_chart
 from system.observe.report.figures import missing
@@ -29,6 +30,14 @@ def test_gfid_has_its_interval_its_corrected_value_and_its_floor(run_url):
     assert [point.value for point in series["gFID, corrected"].points] == [8.0, 2.25]
     assert series["floor"].points[0].value == 0.75
     assert series["floor"].form == "level"
+
+
+def test_a_course_that_spans_much_has_a_log_axis(run_url, evaluated):
+    for seen, value in ((1000, 3.0), (2000, 9.0)):
+        evaluated(f"{seen:012d}-z.json", seen, {"evaluation/rfid": measured(value)})
+    assert not panel_charts(read_folder(run_url), RECONSTRUCTED)[0].is_log
+    evaluated("000000000500-z.json", 500, {"evaluation/rfid": measured(99.0)})
+    assert panel_charts(read_folder(run_url), RECONSTRUCTED)[0].is_log
 
 
 def test_a_stated_interval_is_drawn_at_the_corrected_value(run_url, evaluated):
@@ -86,7 +95,7 @@ def test_what_was_not_measured_is_named_with_its_command(run_url):
 
 
 def test_every_panel_is_of_registered_metrics():
-    panels = (*DRAWN, *figures.RECONSTRUCTED, *figures.DENSITY, *figures.LATENTS)
+    panels = (*DRAWN, *RECONSTRUCTED, *figures.DENSITY, *figures.LATENTS)
     names = {metric for panel in (*panels, figures.CLASSIFIERS) for _, metric in panel.lines}
     names |= {metric for _, _, metrics in figures.TRAINING for metric in metrics}
     assert names <= set(METRICS)
