@@ -7,10 +7,6 @@ from html import escape
 from system.observe.report.chart import Chart
 from system.observe.report.chart import draw_chart
 from system.observe.report.classifiers import explanation
-from system.observe.report.figures import DENSITY
-from system.observe.report.figures import DRAWN
-from system.observe.report.figures import LATENTS
-from system.observe.report.figures import RECONSTRUCTED
 from system.observe.report.figures import classifier_chart
 from system.observe.report.figures import missing
 from system.observe.report.figures import noise_charts
@@ -27,6 +23,10 @@ from system.observe.report.numbers import protocol_cards
 from system.observe.report.numbers import shown
 from system.observe.report.numbers import table
 from system.observe.report.numbers import tiles
+from system.observe.report.panels import DENSITY
+from system.observe.report.panels import DRAWN
+from system.observe.report.panels import LATENTS
+from system.observe.report.panels import RECONSTRUCTED
 from system.observe.report.pictures import shown_picture
 from system.observe.report.pictures import strips
 from system.observe.report.style import SCRIPT

@@ -2,9 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from system.observe.report import figures
-from system.observe.report.figures import DRAWN
-from system.observe.report.figures import RECONSTRUCTED
 from system.observe.report.figures import best_probe
 from system.observe.report.figures import classifier_chart
 from system.observe.report.figures import missing
@@ -12,8 +9,9 @@ from system.observe.report.figures import noise_charts
 from system.observe.report.figures import panel_charts
 from system.observe.report.figures import training_charts
 from system.observe.report.folder import read_folder
+from system.observe.report.panels import DRAWN
+from system.observe.report.panels import RECONSTRUCTED
 from system.telemetry.ledger import Ledger
-from system.telemetry.metrics import METRICS
 from tests.system.observe.report.conftest import measured
 
 
@@ -92,10 +90,3 @@ def test_what_was_not_measured_is_named_with_its_command(run_url):
     assert found["linear probes"] == f"python jobs/probe.py checkpoint={run_url}"
     for command in found.values():
         assert (Path(__file__).parents[4] / command.split()[1]).exists(), command
-
-
-def test_every_panel_is_of_registered_metrics():
-    panels = (*DRAWN, *RECONSTRUCTED, *figures.DENSITY, *figures.LATENTS)
-    names = {metric for panel in (*panels, figures.CLASSIFIERS) for _, metric in panel.lines}
-    names |= {metric for _, _, metrics in figures.TRAINING for metric in metrics}
-    assert names <= set(METRICS)
