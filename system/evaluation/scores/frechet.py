@@ -64,7 +64,7 @@ class Factored:
     def roots(self, inner: Float64[Tensor, "R R"], count: int) -> Float64[Tensor, "R"]:
         """Square roots of the eigenvalues of factor^T S factor, S being of `count` samples."""
         spectrum = torch.linalg.eigvalsh((inner + inner.T) / 2)
-        return _roots(_kept(spectrum, min(self.statistics.count, count)))
+        return _roots(_kept(spectrum, self.statistics.count, count))
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
@@ -96,14 +96,15 @@ def _distance(first: FeatureStatistics, second: FeatureStatistics, cross: Tensor
     return (shift + trace - 2 * cross).item()
 
 
-def _kept(spectrum: Float64[Tensor, "R"], count: int) -> Float64[Tensor, "R"]:
+def _kept(spectrum: Float64[Tensor, "R"], *counts: int) -> Float64[Tensor, "R"]:
     """An ascending spectrum without what has to be rounding: of n samples, n - 1 are not zero.
 
-    The square root of rounding would be of the order of 1e-8, and there are many. Of two samples
-    nothing is left out: moments whose count nobody knows are held as if of two.
+    The square root of rounding would be of the order of 1e-8, and there are many. A count of two
+    says nothing: moments of nobody knows how many samples are held as if of two.
     """
-    excess = len(spectrum) - (count - 1)
-    if count <= 2 or excess <= 0:
+    known = [count for count in counts if count > 2]
+    excess = len(spectrum) - (min(known) - 1) if known else 0
+    if excess <= 0:
         return spectrum
     return torch.cat([torch.zeros_like(spectrum[:excess]), spectrum[excess:]])
 
