@@ -114,7 +114,7 @@ class _Shift:
         self.crew, self.request, self.store = crew, request, store
         self.waiting = deque(units)
         self.tries: Counter[range] = Counter()
-        self.never_arrived = 0
+        self.never_arrived = 0  # how many in a row
         self.coming: dict[Any, Any] = {}  # actors by the answer that they are there
         self.leases: dict[Any, _Lease] = {}
         self.idle: list[Any] = []
@@ -179,11 +179,12 @@ class _Shift:
             self.never_arrived += 1
             if self.never_arrived >= self.crew.tries * self.crew.workers:
                 raise ClusterError(
-                    f"{self.never_arrived} workers ended before they began "
+                    f"{self.never_arrived} workers in a row ended before they began "
                     f"({type(error).__name__}: {error}). Do the machines have this tree on their "
                     "PYTHONPATH, its packages, and memory for one more process?"
                 ) from error
             return
+        self.never_arrived = 0
         self.idle.append(hand)
 
     def _returned(self, answer: Any) -> None:

@@ -61,5 +61,16 @@ def test_other_bits_the_second_time_are_an_alarm(make_request, tmp_path, caplog)
     assert "images 0 to 63 were computed a second time with other bits" in caplog.text
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_bits_each_time(make_request):
+    units = [Worker(make_request(device="cuda", keep_images=True)) for _ in range(2)]
+    first, second = (worker.compute(range(64, 192)) for worker in units)
+    part = units[0].compute(range(128, 192))
+    for name, array in first.items():
+        assert torch.equal(second[name], array), name
+        assert torch.equal(part[name], array[64:]), name
+
+
 def gone(source):
     return source.model_copy(update={"checkpoint": "/nowhere"})
