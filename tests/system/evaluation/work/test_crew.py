@@ -62,7 +62,6 @@ def test_other_bits_the_second_time_are_an_alarm(make_request, tmp_path, caplog)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_bits_each_time(make_request):
     units = [Worker(make_request(device="cuda", keep_images=True)) for _ in range(2)]
     first, second = (worker.compute(range(64, 192)) for worker in units)
