@@ -5,17 +5,7 @@ any), and as a mean over `draws` of them:
 
     bits = E_q[-log2 p(z | class)] / dims        rate = bits - H(q(z | x)) / dims
 
-`bits` is a length of the noisy latent. `rate` takes out the noise that no flow can save; it is one
-term of  -log p(x | class) <= E_q[-log p(x | z)] + rate,  and of an autoencoder that is all that is
-stated: the other term needs a density of pixels given z, which its decoder does not state.
-
-Of a flow on pixels with uniform noise as wide as a level's bin, z tells x exactly: the other term
-is zero, and `rate` is an upper bound on the bits of the 8-bit image itself. P(x) is the integral of
-p over the bin, width^dims E_q[p(z)], and by Jensen's inequality
-
-    -log2 P(x) / dims <= bits - log2(width) = bits + log2(128)    for 256 levels on [-1, 1].
-
-That is TARFlow's number (arXiv 2412.06329). Gaussian noise has no such bound: it leaves the bin.
+What these bound, `code_lengths` says.
 
 Written as `eval/<images_seen>-lengths.safetensors`: `bits_per_dim`, `rate_bits_per_dim` (float64),
 `label` and `index` of every image, and in the metadata the protocol and what the rate bounds.
@@ -34,6 +24,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.code_lengths import bound_of
+from system.evaluation.code_lengths import entropy_bits
 from system.evaluation.encoding import encode
 from system.evaluation.encoding import latent_noise
 from system.evaluation.measured import Measured
@@ -51,12 +43,7 @@ from system.flow.flow import to_tokens
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
-from system.foundation.nouns import Posterior
-from system.foundation.settings.autoencoder import Convolutional
-from system.foundation.settings.autoencoder import Pixels
-from system.foundation.settings.autoencoder import UniformPosterior
 from system.foundation.settings.record import PositiveInt
-from system.objectives.likelihood import STANDARD_ENTROPY
 from system.objectives.likelihood import bits_per_dim
 
 SHOWN = 5  # images of the longest codes that are named
@@ -120,25 +107,6 @@ def lengths(subject: Subject, held_out: ShardImages, *, draws: int, seed: int) -
 
 def _condition(flow: Flow, label: Int[Tensor, "B"]) -> Float[Tensor, "B V"]:
     return flow.condition(label) if flow.shape.is_conditional else flow.null_condition(len(label))
-
-
-def entropy_bits(posterior: Posterior) -> Float64[Tensor, "B"]:
-    """Differential entropy of each image's posterior, bits per dimension."""
-    spread = posterior.std.double().log().expand(posterior.mean.shape).flatten(1).mean(dim=1)
-    return (spread + STANDARD_ENTROPY[posterior.family]) / math.log(2)
-
-
-def bound_of(autoencoder: Convolutional | Pixels) -> str:
-    """What the rate bounds, in words."""
-    if isinstance(autoencoder, Pixels) and isinstance(autoencoder.posterior, UniformPosterior):
-        return (
-            "upper bound on the bits per channel value of the image in "
-            f"{autoencoder.posterior.bins} levels (uniform dequantisation)"
-        )
-    return (
-        "rate of the evidence bound, what the latent tells of the image beside its class; no bound "
-        "on bits of pixels, for which a density of pixels given the latent is not stated"
-    )
 
 
 def write_lengths(checkpoint_url: str, request: Measuring, *, output: str) -> tuple[str, Lengths]:

@@ -10,7 +10,8 @@ the evidence bound  -log p(x | class) <= E[-log p(x | z)] + rate.  It bounds fro
 latent tells of the image beside its class (their conditional mutual information), and so can be
 compared between posteriors of other spread. The bound's other term would need a density of pixels
 given z, which a decoder trained by absolute difference and discriminators does not state; so no
-bits per pixel are given.
+bits per pixel are given. Of a flow on pixels with uniform noise the rate is a bound on them, and
+given as `pixel_bits_per_dim` too: see `code_lengths`. Single images: `held_out_lengths`.
 
 Classes: the bound is the same for every class but for log p(z | class), so the mean of it over
 posterior draws is the logit of the Bayes classifier (uniform prior), exactly. Top-5 accuracy is
@@ -26,9 +27,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
+from jaxtyping import Float64
 from jaxtyping import Int
 from torch import Tensor
 
+from system.evaluation.code_lengths import bounds_pixels
+from system.evaluation.code_lengths import entropy_bits
 from system.evaluation.measures.bench import Bench
 from system.evaluation.measures.latents import held_out_posteriors
 from system.evaluation.measures.latents import latent_noise
@@ -41,7 +45,6 @@ from system.flow.flow import Flow
 from system.flow.flow import to_tokens
 from system.foundation.errors import NumericsError
 from system.objectives.likelihood import bits_per_dim
-from system.objectives.likelihood import entropy_per_dim
 
 TOP = 5
 MOST_CLASSES = 100  # that the exact classifier asks for
@@ -94,12 +97,14 @@ def _by_gradient(
 
 
 @torch.no_grad()
-def _over_held_out(bench: Bench, ask: Ask, draws: int) -> tuple[Float[Tensor, "N K"], float]:
+def _over_held_out(
+    bench: Bench, ask: Ask, draws: int
+) -> tuple[Float[Tensor, "N K"], Float64[Tensor, "N"]]:
     """What the flow is asked of the held-out latents, as a mean over posterior draws of an image,
-    and the posteriors' entropy in nats per dimension. Raises NumericsError where an answer is not
+    and the posteriors' entropies in bits per dimension. Raises NumericsError where an answer is not
     finite: the largest of such is no class, and their mean no length."""
     flow, patch = bench.subject.model.flow, bench.subject.recipe.flow.patch
-    answers, entropy = [], 0.0
+    answers, entropies = [], []
     for index, posterior in held_out_posteriors(bench):
         label = bench.held_out.label[index.start : index.stop]
         drawn = [
@@ -107,7 +112,7 @@ def _over_held_out(bench: Bench, ask: Ask, draws: int) -> tuple[Float[Tensor, "N
             for draw in range(draws)
         ]
         answers.append(torch.stack(drawn).mean(dim=0))
-        entropy += entropy_per_dim(posterior).item() * len(index) / len(bench.held_out.label)
+        entropies.append(entropy_bits(posterior))
     answer = torch.cat(answers).cpu()
     broken = int((~answer.isfinite()).any(dim=1).sum())
     if broken:
@@ -116,23 +121,28 @@ def _over_held_out(bench: Bench, ask: Ask, draws: int) -> tuple[Float[Tensor, "N
             "is not finite; expected none. The weights have most likely diverged: see the run's "
             "losses and skipped updates, and evaluate an earlier checkpoint"
         )
-    return answer, entropy
+    return answer, torch.cat(entropies).cpu()
 
 
-def _lengths(bench: Bench, log_prob: Float[Tensor, "N"], entropy_nats: float) -> list[Measurement]:
-    """Code lengths of the latents, with and without the posterior's own noise."""
+def _lengths(
+    bench: Bench, log_prob: Float[Tensor, "N"], entropy: Float64[Tensor, "N"]
+) -> list[Measurement]:
+    """Code lengths of the latents, with and without the posterior's own noise; of pixels, where
+    the latter is a bound on them."""
     recipe, settings = bench.subject.recipe, bench.settings
     bits = bits_per_dim(-log_prob.double(), recipe.tokens * recipe.token_width)
-    rate = bits.mean().item() - entropy_nats / math.log(2)
+    values = {"bits_per_dim": bits, "rate_bits_per_dim": bits - entropy}
+    if bounds_pixels(recipe.autoencoder):
+        values["pixel_bits_per_dim"] = bits - entropy
     latents = Latents(draws=settings.density_samples, seed=settings.seed)
     return [
         Measurement(
             name=f"evaluation/{name}",
-            value=value,
-            standard_error=bits.std().item() / math.sqrt(len(bits)),
+            value=each.mean().item(),
+            standard_error=each.std().item() / math.sqrt(len(each)),
             protocol=bench.density_protocol(name, latents),
         )
-        for name, value in (("bits_per_dim", bits.mean().item()), ("rate_bits_per_dim", rate))
+        for name, each in values.items()
     ]
 
 

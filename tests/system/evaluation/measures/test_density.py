@@ -5,14 +5,18 @@ import pytest
 import torch
 
 from system.evaluation.measures.density import _accuracies
+from system.evaluation.measures.density import _lengths
 from system.evaluation.measures.density import _over_held_out
 from system.evaluation.measures.density import density
 from system.evaluation.measures.latents import latent_noise
 from system.evaluation.subject import assemble_subject
 from system.flow.flow import to_tokens
 from system.foundation.errors import NumericsError
+from system.foundation.settings.autoencoder import Pixels
+from system.foundation.settings.autoencoder import UniformPosterior
 from system.foundation.settings.flow import Unconditional
 from system.objectives.joint import JointModel
+from tests.system.evaluation.conftest import random_weights
 
 
 def values(bench) -> dict[str, float]:
@@ -121,3 +125,26 @@ def test_densities_have_an_error_bar_and_no_detector(bench):
     gradient = measured["evaluation/gradient_accuracy"].protocol.latents
     assert gradient.draws == bench.settings.gradient_samples
     assert measured["evaluation/bayes_accuracy"].standard_error is None
+
+
+def test_pixels_have_bits_where_uniform_noise_fills_their_bins(bench):
+    """TARFlow's number: nats of the flow over log 2, and log2(128)."""
+    pixels = Pixels(posterior=UniformPosterior())
+    recipe = bench.subject.recipe.model_copy(update={"autoencoder": pixels})
+    subject = assemble_subject(recipe, random_weights(recipe), 0)
+    found = values(replace(bench, subject=subject))
+    assert found["pixel_bits_per_dim"] == found["rate_bits_per_dim"]
+    assert found["pixel_bits_per_dim"] == pytest.approx(found["bits_per_dim"] + 7, abs=1e-5)
+    assert "pixel_bits_per_dim" not in values(bench)
+
+
+def test_the_rates_error_is_that_of_the_images_rates(bench):
+    log_prob = torch.tensor([-10.0, -20.0, -60.0])
+    recipe = bench.subject.recipe
+    dims = recipe.tokens * recipe.token_width
+    bits = -log_prob.double() / dims / math.log(2)
+    level = bits - 0.25  # entropies that follow the bits: every image has the same rate
+    length, rate = _lengths(bench, log_prob, level)
+    assert length.standard_error == pytest.approx(bits.std().item() / math.sqrt(3))
+    assert rate.value == pytest.approx(0.25)
+    assert rate.standard_error == pytest.approx(0, abs=1e-9)
