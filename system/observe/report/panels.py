@@ -120,15 +120,26 @@ CLASSIFIERS = Panel(
 )
 
 ANALYSIS = "python jobs/analyse_latents.py checkpoint="
-LATENTS = tuple(
-    Panel(title, unit, ((title, f"evaluation/{name}"),), command=ANALYSIS)
-    for title, unit, name in (
-        ("spectral entropy", "1 is white noise", "spectral_entropy"),
-        ("high-frequency ratio", "share of power", "high_frequency_ratio"),
-        ("total variation", "mean absolute step", "total_variation"),
-        ("autocorrelation", "of neighbours", "autocorrelation"),
-        ("spread of the means", "", "latent_std"),
-    )
+LATENTS = (
+    *(
+        Panel(
+            title,
+            unit,
+            (
+                ("of means", f"evaluation/{name}"),
+                ("standard definition, means", f"evaluation/standard_{name}"),
+                ("standard definition, draws", f"evaluation/standard_{name}_sampled"),
+            ),
+            command=ANALYSIS,
+        )
+        for title, unit, name in (
+            ("spectral entropy", "1 is white noise", "spectral_entropy"),
+            ("high-frequency ratio", "share of power", "high_frequency_ratio"),
+            ("total variation", "mean absolute step", "total_variation"),
+            ("autocorrelation", "of neighbours", "autocorrelation"),
+        )
+    ),
+    Panel("spread of the means", "", (("spread", "evaluation/latent_std"),), command=ANALYSIS),
 )
 
 TRAINING = (
