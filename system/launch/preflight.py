@@ -22,6 +22,7 @@ from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import read_state
+from system.evaluation.measures.reference import standard_of
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import BadInput
@@ -30,6 +31,7 @@ from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
 from system.foundation.errors import StorageError
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import ReferenceEvaluation
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
@@ -84,6 +86,12 @@ def places(recipe: Recipe) -> dict[str, str]:
     alignment = recipe.objective.alignment
     if isinstance(alignment, FeatureAlignment) and alignment.teacher.weights is not None:
         found["objective.alignment.teacher.weights"] = alignment.teacher.weights
+    evaluation = recipe.evaluation
+    if isinstance(evaluation, ReferenceEvaluation):
+        found["evaluation.reference"] = evaluation.reference
+        found["evaluation.detector"] = evaluation.detector
+        if evaluation.lpips is not None:
+            found["evaluation.lpips"] = evaluation.lpips
     return found
 
 
@@ -141,8 +149,11 @@ def check_data(recipe: Recipe) -> Manifest:
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Raise BadInput where weights that training starts from are absent or of no use."""
+    """Raise BadInput where weights that training starts from are absent or of no use, or what
+    evaluations need does not fit."""
     check_warm_start(recipe)
+    if isinstance(recipe.evaluation, ReferenceEvaluation):
+        standard_of(recipe.evaluation, recipe.data.image_size)
     perceptual = recipe.objective.perceptual
     if isinstance(perceptual, Lpips):
         read_trunk(perceptual.trunk)

@@ -143,6 +143,16 @@ def test_a_sampler_says_where_each_value_is_from(path: Path) -> None:
     assert all(any(mark in line for mark in MARKS) for line in values)
 
 
+@pytest.mark.parametrize("path", sorted((CONFIGS / "evaluation").glob("*.yaml")), ids=stem)
+@pytest.mark.parametrize("recipe", PUBLISHED, ids=stem)
+def test_every_evaluation_fits_every_published_recipe(path: Path, recipe: Path) -> None:
+    # Without classes there is nothing that guidance leads away from.
+    is_conditional = read(recipe).flow.condition.kind != "none"
+    over = read(recipe, path, f"evaluation.guidance={1 if is_conditional else 0}")
+    assert over.evaluation.kind == path.stem
+    assert over.evaluation.samples == 50_000
+
+
 @pytest.mark.parametrize("path", VARIANTS, ids=stem)
 def test_every_variant_fits_the_recipe_that_it_names_and_changes_it(path: Path) -> None:
     recipe = recipe_of(path)

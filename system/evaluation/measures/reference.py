@@ -39,23 +39,31 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import ReferenceEvaluation
 
 
+def standard_of(settings: ReferenceEvaluation, image_size: int) -> Standard:
+    """Preset, detector and reference as the settings say, for square images of a size.
+
+    Raises BadInput for a detector, a reference or a number of images that do not fit.
+    """
+    preset = PRESETS[settings.kind]
+    choice = detector_of(
+        preset, settings.detector, resize=settings.resize, digest=settings.detector_sha256
+    )
+    standard = Standard(preset, choice, read_reference(settings.reference))
+    standard.refuse(settings.samples, (image_size, image_size), "what the recipe draws")
+    return standard
+
+
 def reference_stages(
     subject: Subject, recipe: Recipe, run_folder: str, *, checkpoint: str, studio: Studio
 ) -> Stages:
     """What is measured: the preset's scores of drawn images; of held-out images, where there are
     any, reconstruction, latents and density.
 
-    Raises BadInput for a detector, a reference or a number of images that do not fit.
+    Raises what `standard_of` raises.
     """
     settings = recipe.evaluation
     assert isinstance(settings, ReferenceEvaluation), "the evaluator chooses by the settings"
-    preset = PRESETS[settings.kind]
-    choice = detector_of(
-        preset, settings.detector, resize=settings.resize, digest=settings.detector_sha256
-    )
-    standard = Standard(preset, choice, read_reference(settings.reference))
-    size = subject.recipe.data.image_size
-    standard.refuse(settings.samples, (size, size), f"images that {checkpoint} draws")
+    standard = standard_of(settings, subject.recipe.data.image_size)
     manifest = read_manifest(recipe.data.shards)
     stages: Stages = {}
     if subject.has_flow:
@@ -71,8 +79,8 @@ def reference_stages(
     bench = Bench(
         subject=subject,
         settings=settings,
-        detector=open_detector(choice, studio.device),
-        choice=choice,
+        detector=open_detector(standard.detector, studio.device),
+        choice=standard.detector,
         held_out=Labelled(real.image, real.label),
         data_digest=manifest.digest,
         checkpoint=checkpoint,
