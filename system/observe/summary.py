@@ -50,16 +50,21 @@ def write_summary(run_url: str, places: dict[str, str]) -> dict[str, Any]:
 
 
 def newest_measurements(run_url: str) -> dict[str, dict[str, Any]]:
-    """Each number of the newest evaluation with its protocol and the images seen when it was
-    measured; empty where there was none.
+    """Each registered number of the newest checkpoint that was evaluated, with its protocol and the
+    images seen; empty where none was. Several evaluations of it (of latents, of neighbours) stand
+    side by side; numbers of single probes have no registered names and are left out.
     """
     folder = storage.join(run_url, "eval")
     names = [name for name in storage.list_names(folder) if name.endswith(".json")]
-    if not names:
-        return {}
-    content = json.loads(storage.read_text(storage.join(folder, max(names))))
-    seen = {"images_seen": content["images_seen"]}
-    return {name: {**one, **seen} for name, one in content["measurements"].items()}
+    contents = [json.loads(storage.read_text(storage.join(folder, name))) for name in names]
+    newest = max((content["images_seen"] for content in contents), default=0)
+    return {
+        name: {**one, "images_seen": newest}
+        for content in contents
+        if content["images_seen"] == newest
+        for name, one in content["measurements"].items()
+        if name in METRICS
+    }
 
 
 def table(summary: dict[str, Any]) -> str:

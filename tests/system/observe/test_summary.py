@@ -81,3 +81,18 @@ def test_the_newest_evaluation_counts_and_the_file_is_written(tmp_path):
 
 def test_no_evaluation_no_numbers(tmp_path):
     assert newest_measurements(str(tmp_path)) == {}
+
+
+def test_evaluations_of_one_checkpoint_stand_side_by_side_and_probes_are_left_out(tmp_path):
+    one = {"value": 1.0, "protocol": PROTOCOL}
+    for seen, kind, name in (
+        (100, "latents", "evaluation/latent_std"),
+        (200, "digits", "evaluation/rfid"),
+        (200, "nearest", "evaluation/nearest_share"),
+        (200, "probe", "evaluation/probe_block0_layer1_trained_accuracy"),
+    ):
+        content = {"images_seen": seen, "measurements": {name: one}}
+        place = f"{tmp_path}/eval/{seen:012d}-{kind}.json"
+        storage.write_bytes(place, json.dumps(content).encode())
+    found = write_summary(str(tmp_path), {})["numbers"]
+    assert set(found) == {"evaluation/rfid", "evaluation/nearest_share"}
