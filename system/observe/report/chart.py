@@ -13,7 +13,7 @@ from typing import Literal
 from system.observe.curves import short
 
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 50, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 54, 58, 12, 38
 TICKS = 5
 DODGE = 3
 LABEL = 12  # height of a line of text
@@ -173,12 +173,13 @@ def _ends(series: Sequence[Series], y: Callable[[float], float], chart: Chart) -
         if each.form != "faint"
     )
     heights = _apart([height for height, _ in wanted])
+    aside = DODGE * max((each.colour for each in series if each.form == "dots"), default=0)
     parts = []
     for height, (_, place) in zip(heights, wanted, strict=True):
         each = series[place]
         colour = "tick" if each.form == "level" else f"end c{each.colour % COLOURS}"
         parts.append(
-            f'<text class="{colour}" x="{WIDTH - RIGHT + 9}" y="{height + 3.5:.1f}">'
+            f'<text class="{colour}" x="{WIDTH - RIGHT + 7 + aside}" y="{height + 3.5:.1f}">'
             f"{escape(_value(each.points[-1].value, chart))}</text>"
         )
     return "".join(parts)
