@@ -95,6 +95,6 @@ def test_images_are_drawn_from_what_a_job_left(
 ) -> None:
     sampler = str(CONFIGS / "sampling" / "starflow_256.yaml")
     run = jobs["starflow_256"].result().run
-    places = [f"checkpoint={run}", f"out={tmp_path}", "count=8", "threads=1"]
+    places = [f"checkpoint={run}", f"out={tmp_path}", "count=8"]
     sample_to_folder(resolve(None, [sampler, *places], Sampling).recipe)
     assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (8, 16, 16, 3)

@@ -115,7 +115,7 @@ def test_the_small_form_of_every_recipe_trains_and_is_drawn_from(
 ) -> None:
     recipe, run = train(path)
     check(recipe, run)
-    places = [f"checkpoint={run}", f"out={tmp_path}", "count=2", "threads=1"]
+    places = [f"checkpoint={run}", f"out={tmp_path}", "count=2"]
     sample_to_folder(resolve(None, [str(sampler_of(path)), *places], Sampling).recipe)
     assert np.load(tmp_path / "samples.npz")["arr_0"].shape == (2, 16, 16, 3)
 
