@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Annotated
 from typing import Any
-from typing import Literal
 
 from pydantic import Field
 
 from system.evaluation.evaluator import evaluate
-from system.evaluation.measured import Chosen
+from system.evaluation.judged import AS_THE_RUN
+from system.evaluation.judged import Judged
+from system.evaluation.judged import settings_of
 from system.evaluation.measured import device_of
 from system.evaluation.presets import PRESETS
 from system.evaluation.presets import detector_of
@@ -36,49 +37,22 @@ from system.evaluation.subject import read_recipe
 from system.evaluation.work.any_crew import any_crew
 from system.evaluation.work.crew import Crew
 from system.foundation import storage
-from system.foundation.config import record_from_mapping
 from system.foundation.errors import BadInput
-from system.foundation.recipe import Recipe
-from system.foundation.settings.evaluation import DigitsEvaluation
-from system.foundation.settings.evaluation import LabelMode
-from system.foundation.settings.evaluation import NoEvaluation
-from system.foundation.settings.evaluation import Preset
-from system.foundation.settings.evaluation import ReferenceEvaluation
-from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.evaluation import SamplerChanges
 from system.foundation.settings.record import PositiveInt
 from system.telemetry.metrics import METRICS
 from system.telemetry.metrics import UNCERTAINTY
 
 Cluster = Callable[[], AbstractContextManager[None]]
-AS_THE_RUN = "null takes the run's"
-# Keys of the request that are keys of evaluations against a reference.
-OF_REFERENCES = ("reference", "detector", "detector_sha256", "resize", "labels", "lpips")
-OF_ALL = ("seed", "batch")
 
 
-class Scoring(SamplerChanges, Chosen):
+class Scoring(SamplerChanges, Judged):
     """A checkpoint, or samples of anyone's, and the protocol to measure it by."""
 
     samples: str | None = Field(
         None,
         description="samples of anyone's in place of a checkpoint: path or url of an npz (arr_0 "
         "uint8 N H W 3) or of a folder of PNG files",
-    )
-    kind: Literal["digits"] | Preset | None = Field(
-        None, description=f"the protocol: see system/evaluation/presets.py; {AS_THE_RUN}"
-    )
-    reference: str | None = Field(
-        None, description=f"ADM's npz, or what jobs/reference_statistics.py wrote; {AS_THE_RUN}"
-    )
-    detector: str | None = Field(
-        None, description=f"path or url of the detector's weights; {AS_THE_RUN}"
-    )
-    detector_sha256: str | None = Field(
-        None, description="digest of other weights than the published ones; null: the published"
-    )
-    resize: str | None = Field(
-        None, description="rule that brings images to the detector's size; null: the usual one"
     )
     lpips: str | None = Field(
         None, description=f"path or url of the weights of LPIPS' trunk; {AS_THE_RUN}"
@@ -88,26 +62,8 @@ class Scoring(SamplerChanges, Chosen):
         description="images to draw, or to take of the samples; null takes the run's, or as many "
         "as the protocol's published numbers have",
     )
-    labels: LabelMode | None = Field(None, description=f"classes to draw for; {AS_THE_RUN}")
     averaging_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="which average of the weights, of those a run keeps; null: its first"
-    )
-    seed: Annotated[int, Field(ge=0)] | None = Field(
-        None, description=f"of noise, labels and halves; {AS_THE_RUN}"
-    )
-    batch: PositiveInt | None = Field(
-        None, description="images per unit of work: what an interruption costs; changes no number"
-    )
-    workers: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="Ray actors that draw, on the cluster at RAY_ADDRESS or a private one; 0: this "
-        "process alone; changes no number",
-    )
-    shards: str | None = Field(
-        None, description="folder or url with the shards; null takes what the run was trained on"
-    )
-    out: str | None = Field(
-        None, description="folder or url for eval/ and samples/; null is the run's own folder"
     )
 
 
@@ -124,14 +80,18 @@ def evaluate_to_table(request: Scoring, cluster: Cluster) -> str:
 def _of_checkpoint(request: Scoring, crew: Crew) -> str:
     checkpoint = find_checkpoint(request.checkpoint)
     recipe = read_recipe(checkpoint)
-    changes = _changes(request)
-    differs = sorted(changes.keys() - {"batch"})
+    changes = request.changes() | request.said()
+    if request.count is not None:
+        changes["samples"] = request.count
+    differs = {*changes} - {"batch"}
+    if request.averaging_decay is not None:
+        differs.add("averaging_decay")
     if differs and request.out is None:
         raise BadInput(
-            f"found {', '.join(differs)} without out; expected out=FOLDER beside settings that "
-            "differ from the run's, so that the run's own record stays as it is"
+            f"found {', '.join(sorted(differs))} without out; expected out=FOLDER beside settings "
+            "that differ from the run's, so that the run's own record stays as it is"
         )
-    settings = _settings(recipe, request, changes)
+    settings = settings_of(recipe, request.kind, changes)
     data = recipe.data.model_copy(update={"shards": request.shards or recipe.data.shards})
     values = evaluate(
         checkpoint,
@@ -142,37 +102,6 @@ def _of_checkpoint(request: Scoring, crew: Crew) -> str:
         decay=request.averaging_decay,
     )
     return table(values)
-
-
-def _changes(request: Scoring) -> dict[str, Any]:
-    """What the request says of an evaluation, in words of its settings."""
-    changes = request.changes()
-    for key in (*OF_ALL, *OF_REFERENCES):
-        if getattr(request, key) is not None:
-            changes[key] = getattr(request, key)
-    if request.count is not None:
-        changes["samples"] = request.count
-    if request.averaging_decay is not None:
-        changes["averaging_decay"] = request.averaging_decay
-    return changes
-
-
-def _settings(
-    recipe: Recipe, request: Scoring, changes: Mapping[str, Any]
-) -> DigitsEvaluation | ReferenceEvaluation:
-    """The run's evaluation with what the request says; of another kind, its sampler alone stays."""
-    own = recipe.evaluation
-    kept: dict[str, Any] = {"every_images": recipe.run.checkpoint_every_images}
-    kind = request.kind or ("digits" if isinstance(own, NoEvaluation) else own.kind)
-    if own.kind == kind:
-        kept = own.model_dump(mode="json")
-    elif not isinstance(own, NoEvaluation):
-        kept |= Sampler(**own.model_dump(include=set(Sampler.model_fields))).model_dump(mode="json")
-    said = {key: value for key, value in changes.items() if key != "averaging_decay"}
-    said |= {"kind": kind}
-    if kind == "digits":
-        return record_from_mapping({**kept, **said}, DigitsEvaluation)
-    return record_from_mapping({**kept, **said}, ReferenceEvaluation)
 
 
 def _of_samples(request: Scoring, crew: Crew) -> str:

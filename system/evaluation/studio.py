@@ -12,6 +12,7 @@ from system.evaluation.sources.any_source import AnySource
 from system.evaluation.work.crew import Crew
 from system.evaluation.work.features import Features
 from system.evaluation.work.features import features_of
+from system.evaluation.work.features import forget
 from system.evaluation.work.request import FeatureRequest
 from system.foundation import storage
 
@@ -26,21 +27,27 @@ class Studio:
     folder: str
     device: Device = "cpu"
     batch: int = 256
-    asked: list[Features] = field(default_factory=list)
+    asked: list[FeatureRequest] = field(default_factory=list)
 
     def look(self, source: AnySource, *detectors: AnyDetector) -> Features:
-        """What detectors make of the images of a source. Raises what the crew raises."""
+        """What detectors make of the images of a source; without any, the images themselves.
+
+        Raises what the crew raises.
+        """
         request = FeatureRequest(
-            source=source, detectors=detectors, device=self.device, batch=self.batch
+            source=source,
+            detectors=detectors,
+            keep_images=not detectors,
+            device=self.device,
+            batch=self.batch,
         )
-        features = features_of(request, self.folder, self.crew)
-        self.asked.append(features)
-        return features
+        self.asked.append(request)
+        return features_of(request, self.folder, self.crew)
 
     def clear(self) -> None:
         """Remove the units of everything that was asked for, once its result is written."""
-        for features in self.asked:
-            features.forget()
+        for request in self.asked:
+            forget(request, self.folder)
         self.asked.clear()
         if storage.exists(self.folder) and not storage.list_names(self.folder):
             storage.remove(self.folder)

@@ -8,12 +8,12 @@ from typing import Any
 
 import ray.train
 
+from system.evaluation.ruling import ruling_score
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 
 # What stands where nothing was measured. Ray writes its list as JSON, which knows no infinity.
 WORST = 1e30
-RULING = {"dinov2": "evaluation/fd_dinov2"}
 
 
 def ruling_metric(recipe: Recipe) -> str | None:
@@ -25,7 +25,7 @@ def ruling_metric(recipe: Recipe) -> str | None:
         return None
     if recipe.objective.route == "autoencoder_only":
         return "evaluation/rfid"
-    return RULING.get(recipe.evaluation.kind, "evaluation/gfid")
+    return ruling_score(recipe.evaluation.kind)
 
 
 def unmeasured(recipe: Recipe) -> dict[str, float]:

@@ -62,7 +62,8 @@ def frechet_estimate(
     taken = PAIRS_TAKEN_OFF * leaning.variance_of_pairs
     error = max(variance - taken, LEAST_VARIANCE * variance) ** 0.5
     low, high = (leaning.change(side * reach(groups) * error) for side in (-1, 1))
-    return Estimate(value, corrected, error, (corrected + low, corrected + high))
+    interval = (corrected + low, corrected + high)
+    return Estimate(value, corrected, error, interval, tuple(without))
 
 
 def small_sample_bias(

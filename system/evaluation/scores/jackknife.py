@@ -33,6 +33,7 @@ class Estimate:
     corrected: float
     standard_error: float
     interval: tuple[float, float]
+    without: tuple[float, ...] = ()  # the values with one group left out each; none of a mean's
 
 
 def jackknife_groups(count: int, groups: int = GROUPS) -> Int[Tensor, "N"]:
@@ -81,4 +82,4 @@ def _estimate(value: float, corrected: float, without: Sequence[float]) -> Estim
     spread = (left_out - left_out.mean()).square().sum()
     error = ((groups - 1) / groups * spread).sqrt().item()
     far = reach(groups) * error
-    return Estimate(value, corrected, error, (corrected - far, corrected + far))
+    return Estimate(value, corrected, error, (corrected - far, corrected + far), tuple(without))

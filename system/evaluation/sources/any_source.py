@@ -14,10 +14,12 @@ from system.evaluation.sources.reconstructed import ReconstructedImages
 from system.evaluation.sources.reconstructed import open_reconstructed
 from system.evaluation.sources.shards import ShardImages
 from system.evaluation.sources.shards import open_shards
+from system.evaluation.sources.soundness import Soundness
+from system.evaluation.sources.soundness import open_soundness
 from system.evaluation.sources.source import Source
 
 AnySource = Annotated[
-    DrawnImages | ReconstructedImages | ShardImages | ArchiveImages | FolderImages,
+    DrawnImages | Soundness | ReconstructedImages | ShardImages | ArchiveImages | FolderImages,
     Field(discriminator="kind"),
 ]
 
@@ -30,6 +32,8 @@ def open_source(record: AnySource, device: str = "cpu") -> Source:
     match record:
         case DrawnImages():
             return open_drawn(record, device)
+        case Soundness():
+            return open_soundness(record, device)
         case ReconstructedImages():
             return open_reconstructed(record, device)
         case ShardImages():

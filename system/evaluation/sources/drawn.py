@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import UInt8
 from torch import Tensor
@@ -87,11 +88,15 @@ class DrawnSource(Source):
         """
         parts, bad = [], []
         for whole, asked in passes(index):
-            drawn = draw_pixels(self.subject, self.record.drawing, whole, self._label(whole))[asked]
+            drawn = self.pixels(whole)[asked]
             bad += broken(drawn, whole[asked])
             parts.append(quantised(drawn, self.record.rounding))
         refuse_broken(bad, len(index))
         return torch.cat(parts)
+
+    def pixels(self, whole: range) -> Float[Tensor, "B C H W"]:
+        """The images of one pass as the decoder gives them, broken ones among them."""
+        return draw_pixels(self.subject, self.record.drawing, whole, self._label(whole))
 
     def _label(self, index: range) -> Int[Tensor, "B"] | None:
         """The labels of a pass; beyond the last image the last one's fills it up."""

@@ -72,10 +72,10 @@ class Sampler(Record):
         return Sampler(**self.model_dump(include=kept))
 
 
-class SamplerChanges(Record):
-    """A sampler's keys, each of them left to the run's own where nothing is said."""
+class MannerChanges(Record):
+    """A sampler's keys but for its two strengths, each left to the run's own where nothing is
+    said."""
 
-    guidance: Weight | None = Field(None, description=f"guidance weight, 0 for none; {THE_RUNS}")
     guidance_rule: Rule | None = Field(
         None, description=f"how two Gaussians become one; {THE_RUNS}"
     )
@@ -96,16 +96,22 @@ class SamplerChanges(Record):
     attention_temperature: PositiveFloat | None = Field(
         None, description=f"attention's temperature in what guidance leads away from; {THE_RUNS}"
     )
-    temperature: PositiveFloat | None = Field(
-        None, description=f"spread of the drawn noise; {THE_RUNS}"
-    )
     denoise: Weight | None = Field(
         None, description=f"score step on the drawn latent, as a multiple of Tweedie's; {THE_RUNS}"
     )
 
     def changes(self) -> dict[str, Any]:
         """What is said of the sampler, as plain values."""
-        return self.model_dump(include=set(SamplerChanges.model_fields), exclude_none=True)
+        return self.model_dump(include=set(Sampler.model_fields), exclude_none=True)
+
+
+class SamplerChanges(MannerChanges):
+    """The same with guidance weight and temperature."""
+
+    guidance: Weight | None = Field(None, description=f"guidance weight, 0 for none; {THE_RUNS}")
+    temperature: PositiveFloat | None = Field(
+        None, description=f"spread of the drawn noise; {THE_RUNS}"
+    )
 
 
 class NoEvaluation(Record):
