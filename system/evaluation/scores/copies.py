@@ -66,7 +66,7 @@ class Copies:
 
 
 def nearest_of(
-    features: Float[Tensor, "N F"], others: Iterable[Float[Tensor, "M F"]], k: int
+    features: Float[Tensor, "N F"], others: Iterable[Float[Tensor, "_ F"]], k: int
 ) -> Nearest:
     """The k nearest of `others`, which come in parts, to each row of features (Euclidean).
 

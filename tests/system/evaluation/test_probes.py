@@ -15,7 +15,8 @@ from system.evaluation.protocol import Protocol
 from system.foundation.errors import BadInput
 from system.launch.command import run
 
-FEW = {"train_images": 60, "threads": 1}
+WAY = LogisticRegression(penalties=(1.0, 1e-2))  # weak ones take L-BFGS long
+FEW = {"train_images": 60, "threads": 1, "classifier": WAY}
 
 
 def record(out: Path) -> dict:
@@ -61,7 +62,7 @@ def test_nothing_said_of_places_means_every_block_and_the_same_numbers_again(
 
 def test_a_probe_may_be_trained_as_maes_and_the_protocol_says_how(commit, recipe, tmp_path):
     way = StochasticDescent(rates=(0.3, 1.0), epochs=(5, 20), batch=16)
-    asked = Probing(places=((-1, 1),), classifier=way, **FEW)
+    asked = Probing(places=((-1, 1),), **(FEW | {"classifier": way}))
     found = probe(commit(recipe), asked, output=str(tmp_path / "out"))
     assert found[1, 1]["learning_rate"] in (0.3, 1.0)
     assert found[1, 1]["epochs"] in (5, 20)
