@@ -26,3 +26,10 @@ def superseded_by(events: Sequence[Event], images_seen: int, allowed: int) -> in
     """
     newer = [seen for seen in waiting(events) if seen > images_seen]
     return len(newer) if len(newer) > allowed else None
+
+
+def images_seen_of(checkpoint_url: str) -> int:
+    """The images a checkpoint had seen, from its folder's name; 0 for a folder of another name."""
+    name = checkpoint_url.rstrip("/").rpartition("/")[2]
+    count = name.partition("-")[0]
+    return int(count) if count.isdigit() else 0

@@ -1,27 +1,43 @@
-"""Evaluation as Ray runs it beside training: one checkpoint in, numbers out, failures on record.
+"""Evaluation as Ray runs it beside training: a small task that watches over the one that measures.
 
-It is what a `ray.train.ValidationConfig` calls. With `work/ray_crew` it alone knows Ray here.
+The outer task is what a `ray.train.ValidationConfig` calls. It needs no CPU and no torch, and has
+the checkpoint measured by a second task in a process of its own, which ends with it: what a failed
+evaluation leaves in memory, or on a GPU, is gone before the next. The outer one sees that process
+die, run out of memory or out of time, writes it down, and returns. So Ray's controller, which would
+end the run where a validation task is lost for good (2.60), never hears of it.
+
+With `work/ray_crew` it alone knows Ray here.
 """
 
-import traceback
+import logging
+import time
+from collections.abc import Callable
 from typing import Any
+from typing import Literal
 
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.exceptions import RayError
+from ray.exceptions import RayTaskError
+from ray.exceptions import TaskCancelledError
 from ray.train import Checkpoint
 
-from system.evaluation.evaluator import evaluate
-from system.evaluation.evaluator import grid_place
-from system.evaluation.lag import superseded_by
-from system.evaluation.studio import Device
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.ray_crew import RayCrew
+from system.evaluation.lag import images_seen_of
 from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
-from system.telemetry.ledger import read_ledger
 
 SCHEMES = {"s3": "s3://", "gcs": "gs://", "abfs": "abfs://", "hdfs": "hdfs://"}
+TRIES = 3  # of a process that is lost; finished units of work are found again
+# What Ray waits beyond the time-out that is kept here: a net for a watcher that hangs itself.
+GRACE_S = 120.0
+
+log = logging.getLogger(__name__)
+
+
+class GivenUp(Exception):
+    """Why no outcome of an evaluation will come any more."""
 
 
 def evaluate_reported(
@@ -30,82 +46,74 @@ def evaluate_reported(
     output: str,
     recipe: dict[str, Any],
     attempt: int = 0,
-    device: Device = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> dict[str, float]:
-    """Evaluate a checkpoint that training has committed, and write the outcome to the run's ledger.
+    """Have a checkpoint evaluated that training has committed; the outcome is in the run's ledger.
 
     `output` is the run's folder, `recipe` the run's recipe as plain values. Returns each number by
-    name. One that too many newer ones wait behind is left out, one that was measured before (by a
-    task that died on its way out) is not measured again. A failed evaluation is an event in the
-    ledger and returns nothing: it never raises, so that training goes on.
+    name, nothing where the evaluation was left out or failed.
     """
-    url = url_of(checkpoint)
-    settings = recipe_from_mapping(recipe)
-    images_seen = images_seen_of(url)
-    writer = f"evaluation-{images_seen:012d}-{attempt}"
-    with Ledger(output, writer, run=settings.run.name, attempt=attempt) as ledger:
-        try:
-            known, behind = _known(output, url, images_seen, settings)
-            if known is not None:
-                return known
-            if behind is not None:
-                reason = f"{behind} newer checkpoints wait for theirs"
-                ledger.write("evaluation_dropped", images_seen=images_seen, reason=reason)
-                return {}
-            values = evaluate(url, settings, output=output, crew=_crew(settings), device=device)
-        except Exception as error:  # the rim: whatever went wrong, training shall not hear of it
+    url, settings = url_of(checkpoint), recipe_from_mapping(recipe)
+    assert not isinstance(settings.evaluation, NoEvaluation), "nobody asks for an evaluation then"
+    task = ray.remote(max_calls=1, max_retries=0)(_measure).options(**_needs(settings))
+    try:
+        return watched(
+            lambda: task.remote(url, output, recipe, attempt, device), settings.evaluation.timeout_s
+        )
+    except GivenUp as reason:
+        images_seen = images_seen_of(url)
+        writer = f"evaluation-{images_seen:012d}-{attempt}-watch"
+        with Ledger(output, writer, run=settings.run.name, attempt=attempt) as ledger:
             ledger.write(
                 "evaluation_failed",
                 images_seen=images_seen,
                 checkpoint=url,
-                error=f"{type(error).__name__}: {error}",
-                trace=traceback.format_exc(),
+                error=f"given up: {reason}",
             )
-            return {}
-        ledger.write(
-            "evaluation",
-            images_seen=images_seen,
-            checkpoint=url,
-            protocol=settings.evaluation.kind,
-            values=values,
-            samples=grid_place(output, images_seen),
-        )
-    return values
+        return {}
 
 
-def _known(
-    output: str, url: str, images_seen: int, recipe: Recipe
-) -> tuple[dict[str, float] | None, int | None]:
-    """What this checkpoint was measured to be, and how many newer ones it would keep waiting."""
-    settings = recipe.evaluation
-    assert not isinstance(settings, NoEvaluation), "nobody asks for an evaluation then"
-    events = read_ledger(output)
-    for event in events:
-        if event["kind"] == "evaluation" and event.get("checkpoint") == url:
-            return event["values"], None
-    return None, superseded_by(events, images_seen, settings.waiting)
+def watched(start: Callable[[], Any], timeout_s: float) -> Any:
+    """What the task that `start` starts returns, tried again where its process is lost.
+
+    Raises GivenUp where it was lost TRIES times, raised, or has not returned in time.
+    """
+    until = time.monotonic() + timeout_s
+    for number in range(1, TRIES + 1):
+        answer = start()
+        try:
+            return ray.get(answer, timeout=max(until - time.monotonic(), 0))
+        except GetTimeoutError:
+            ray.cancel(answer, force=True)
+            raise GivenUp(f"it took longer than evaluation.timeout_s={timeout_s:g}") from None
+        except TaskCancelledError:  # the run ends, and the next one asks for it again
+            raise
+        except RayTaskError as error:
+            raise GivenUp(f"{type(error.cause).__name__}: {error.cause}") from error
+        except RayError as error:
+            lost = f"{type(error).__name__}: {error}"
+            log.warning("the process of an evaluation was lost, %d of %d: %s", number, TRIES, lost)
+    raise GivenUp(f"its process was lost {TRIES} times, at last by {lost}")
 
 
-def _crew(recipe: Recipe) -> Crew:
-    cluster = recipe.cluster
-    if not cluster.evaluation_workers:
-        return AloneCrew()
-    return RayCrew(
-        workers=cluster.evaluation_workers,
-        cpus=cluster.evaluation_cpus,
-        gpus=cluster.evaluation_gpus,
-        labels=cluster.evaluation_labels or None,
-    )
+def _measure(
+    url: str, output: str, recipe: dict[str, Any], attempt: int, device: Literal["cpu", "cuda"]
+) -> dict[str, float]:
+    from system.evaluation.outcome import evaluate_on_record  # with torch, which the watcher spares
+
+    settings = recipe_from_mapping(recipe)
+    return evaluate_on_record(url, settings, output=output, attempt=attempt, device=device)
+
+
+def _needs(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "num_cpus": recipe.cluster.evaluation_cpus,
+        "num_gpus": recipe.cluster.evaluation_gpus,
+        "label_selector": recipe.cluster.evaluation_labels or None,
+    }
 
 
 def url_of(checkpoint: Checkpoint) -> str:
     """The url of a checkpoint's folder, as our storage reads it."""
     kind = checkpoint.filesystem.type_name if checkpoint.filesystem is not None else "local"
     return SCHEMES.get(kind, "") + checkpoint.path
-
-
-def images_seen_of(checkpoint_url: str) -> int:
-    """The images a checkpoint had seen, from its folder's name; 0 for a folder of another name."""
-    name = checkpoint_url.rstrip("/").rpartition("/")[2]
-    count = name.partition("-")[0]
-    return int(count) if count.isdigit() else 0

@@ -22,6 +22,7 @@ from ray.train.torch import TorchTrainer
 
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.lag import waiting
+from system.evaluation.task import GRACE_S
 from system.evaluation.task import evaluate_reported
 from system.foundation import storage
 from system.foundation.config import Resolved
@@ -189,22 +190,22 @@ def _validation(plan: Plan) -> ray.train.ValidationConfig | None:
     recipe = plan.recipe
     if isinstance(recipe.evaluation, NoEvaluation):
         return None
-    gpus = recipe.cluster.evaluation_gpus
     settings: dict[str, Any] = {
         "output": plan.url,
         "recipe": recipe.model_dump(mode="json"),
-        "device": "cuda" if gpus else "cpu",
+        "device": "cuda" if recipe.cluster.evaluation_gpus else "cpu",
     }
     return ray.train.ValidationConfig(
         fn=evaluate_reported,
         task_config=ray.train.ValidationTaskConfig(
-            fn_kwargs=settings, timeout_s=recipe.evaluation.timeout_s
+            fn_kwargs=settings, timeout_s=recipe.evaluation.timeout_s + GRACE_S
         ),
+        # It only watches; what measures has the CPUs and GPUs. Ray ends the run (2.60) where this
+        # task dies for good, so it is started again until its time is up.
         ray_remote_kwargs={
-            "num_cpus": recipe.cluster.evaluation_cpus,
-            "num_gpus": gpus,
+            "num_cpus": 0,
             "label_selector": recipe.cluster.evaluation_labels or None,
-            "max_retries": 2,
+            "max_retries": -1,
         },
     )
 
@@ -260,7 +261,7 @@ def _finish(plan: Plan, seconds: float) -> None:
             ledger.write(
                 "evaluation_failed",
                 images_seen=images_seen,
-                error="given up: it took longer than evaluation.timeout_s, or its processes died",
+                error="given up: Ray has nothing to say of it; its logs may",
             )
         ledger.write("run_finished", images_seen=latest.images_seen, seconds=seconds)
 

@@ -27,6 +27,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
+from system.evaluation.task import GRACE_S
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
@@ -45,10 +46,6 @@ from system.train.report import StepReport
 # that is running, are kept at most, and no further one is asked for until then.
 MORE_KEPT = 2
 ASK_TIMEOUT_S = 0.2
-ENDED_BADLY = {
-    ReportedCheckpointStatus.VALIDATION_TIMEOUT: "took longer than evaluation.timeout_s",
-    ReportedCheckpointStatus.VALIDATION_FAILED: "its processes died more often than Ray retries",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,6 @@ class RayReporter:
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
-        self._told: set[int] = set()  # evaluations given up, by images seen
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
@@ -163,7 +159,7 @@ class RayReporter:
         if not is_wanted:
             return False
         return ray.train.ValidationTaskConfig(
-            fn_kwargs={"attempt": self._attempt}, timeout_s=settings.timeout_s
+            fn_kwargs={"attempt": self._attempt}, timeout_s=settings.timeout_s + GRACE_S
         )
 
     def _tell_of_request(self, images_seen: int, pending: int, *, is_wanted: bool) -> None:
@@ -174,19 +170,10 @@ class RayReporter:
         self._ledger.write("evaluation_dropped", images_seen=images_seen, reason=reason)
 
     def _pending(self) -> int:
-        """Evaluations that wait or run, as far as the controller knows; those that ended in a way
-        that they could not tell themselves are told in the ledger."""
+        """Evaluations that wait or run, as far as the controller knows."""
         reported = ray.train.get_all_reported_checkpoints(
             consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=ASK_TIMEOUT_S
         )
-        for one in reported:
-            if one.status in ENDED_BADLY and one.metrics["images_seen"] not in self._told:
-                self._told.add(one.metrics["images_seen"])
-                self._ledger.write(
-                    "evaluation_failed",
-                    images_seen=one.metrics["images_seen"],
-                    error=f"given up: {ENDED_BADLY[one.status]}",
-                )
         return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from system.evaluation.lag import images_seen_of
 from system.evaluation.lag import superseded_by
 from system.evaluation.lag import waiting
 
@@ -34,3 +35,11 @@ def test_newer_ones_that_are_done_do_not_count():
 
 def test_the_last_is_never_left_out():
     assert superseded_by(events(*ASKED), 400, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "images"),
+    [("s3://b/r/checkpoints/000000025600-1", 25600), ("/somewhere/else", 0), ("/a/000-2/", 0)],
+)
+def test_images_seen_from_the_name(url, images):
+    assert images_seen_of(url) == images

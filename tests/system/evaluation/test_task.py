@@ -1,47 +1,9 @@
-import pytest
+"""What of the watching task needs no Ray; the rest is seen in launch/test_run_evaluations.py."""
+
 from ray.train import Checkpoint
 
-from system.evaluation.evaluator import evaluate
-from system.evaluation.task import evaluate_reported
-from system.evaluation.task import images_seen_of
-from system.telemetry.ledger import read_ledger
-
-pytestmark = pytest.mark.usefixtures("detector")
+from system.evaluation.task import url_of
 
 
-def test_numbers_reach_the_caller_and_the_ledger(commit, recipe, root, tmp_path):
-    url, run = commit(recipe), str(root / tmp_path.name)
-    found = evaluate_reported(
-        Checkpoint.from_directory(url), output=run, recipe=recipe.model_dump(mode="json"), attempt=3
-    )
-    expected = evaluate(url, recipe, output=run)
-    timing = "evaluation/seconds_s"
-    assert {**found, timing: 0} == {**expected, timing: 0}
-    (event,) = read_ledger(run)
-    assert event["kind"] == "evaluation"
-    assert event["images_seen"] == 2560
-    assert event["attempt"] == 3
-    assert event["values"] == found
-
-
-def test_a_failure_is_on_record_and_never_raised(commit, recipe, root, tmp_path):
-    url, run = commit(recipe), str(root / tmp_path.name)
-    with open(f"{url}/averaged.safetensors", "ab") as file:
-        file.write(b"torn")
-    found = evaluate_reported(
-        Checkpoint.from_directory(url), output=run, recipe=recipe.model_dump(mode="json")
-    )
-    assert found == {}
-    (event,) = read_ledger(run)
-    assert event["kind"] == "evaluation_failed"
-    assert event["images_seen"] == 2560
-    assert "CheckpointError" in event["error"]
-    assert "read_averaged" in event["trace"]
-
-
-@pytest.mark.parametrize(
-    ("url", "images"),
-    [("s3://b/r/checkpoints/000000025600-1", 25600), ("/somewhere/else", 0), ("/a/000-2/", 0)],
-)
-def test_images_seen_from_the_name(url, images):
-    assert images_seen_of(url) == images
+def test_a_checkpoint_of_this_machine_is_its_path(tmp_path):
+    assert url_of(Checkpoint.from_directory(str(tmp_path))) == str(tmp_path)

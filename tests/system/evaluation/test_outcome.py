@@ -1,0 +1,33 @@
+import pytest
+
+from system.evaluation.evaluator import evaluate
+from system.evaluation.outcome import evaluate_on_record
+from system.telemetry.ledger import read_ledger
+
+pytestmark = pytest.mark.usefixtures("detector")
+
+
+def test_numbers_reach_the_caller_and_the_ledger(commit, recipe, root, tmp_path):
+    url, run = commit(recipe), str(root / tmp_path.name)
+    found = evaluate_on_record(url, recipe, output=run, attempt=3)
+    expected = evaluate(url, recipe, output=run)
+    timing = "evaluation/seconds_s"
+    assert {**found, timing: 0} == {**expected, timing: 0}
+    (event,) = read_ledger(run)
+    assert event["kind"] == "evaluation"
+    assert event["images_seen"] == 2560
+    assert event["attempt"] == 3
+    assert event["values"] == found
+
+
+def test_a_failure_is_on_record_and_never_raised(commit, recipe, root, tmp_path):
+    url, run = commit(recipe), str(root / tmp_path.name)
+    with open(f"{url}/averaged.safetensors", "ab") as file:
+        file.write(b"torn")
+    found = evaluate_on_record(url, recipe, output=run)
+    assert found == {}
+    (event,) = read_ledger(run)
+    assert event["kind"] == "evaluation_failed"
+    assert event["images_seen"] == 2560
+    assert "CheckpointError" in event["error"]
+    assert "read_averaged" in event["trace"]
