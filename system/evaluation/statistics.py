@@ -25,7 +25,8 @@ from torch import Tensor
 
 from system.foundation.errors import NumericsError
 
-BLOCK = 4096  # feature vectors that are added up at once by `streamed`
+BLOCK = 2048  # feature vectors that are added up at once by `streamed`
+STRIPES = 8  # of rows, each of which leaves out what lies right of the diagonal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,23 +91,32 @@ def streamed(parts: Iterable[Float[Tensor, "_ F"]]) -> FeatureStatistics:
 
     Raises NumericsError for features that are not finite, and where there are none at all.
     """
-    count, mean, scatter = 0, torch.empty(0), torch.empty(0)
+    count, mean, lower = 0, torch.empty(0), torch.empty(0)
     for block in blocks(parts, BLOCK):
-        _look_at(block)
-        block = block.detach().to("cpu", torch.float64)
+        deviation = block.detach().to("cpu", torch.float64, copy=True)
+        block_mean = deviation.mean(dim=0)
+        if not torch.isfinite(block_mean).all():
+            _look_at(block)
+        deviation -= block_mean
         if not count:
-            mean = block.new_zeros(block.shape[1])
-            scatter = block.new_zeros(block.shape[1], block.shape[1])
-        block_mean = block.mean(dim=0)
-        deviation = block - block_mean
-        scatter.addmm_(deviation.T, deviation)
+            mean, width = torch.zeros_like(block_mean), len(block_mean)
+            lower = mean.new_zeros(width, width)
+        for rows in _stripes(len(mean)):  # the upper triangle is the lower one's mirror
+            lower[rows, : rows.stop].addmm_(deviation[:, rows].T, deviation[:, : rows.stop])
         step, share = block_mean - mean, len(block) / (count + len(block))
-        scatter.addr_(step, step, alpha=count * share)
+        lower.addr_(step, step, alpha=count * share)
         mean = mean + share * step
         count += len(block)
     if not count:
         raise NumericsError("found no features; statistics need at least one feature vector")
-    return FeatureStatistics(count, mean, scatter)
+    lower.tril_()
+    return FeatureStatistics(count, mean, lower + lower.tril(-1).T)
+
+
+def _stripes(width: int) -> list[slice]:
+    """A matrix's rows in STRIPES, or fewer."""
+    size = -(-width // STRIPES)
+    return [slice(start, min(start + size, width)) for start in range(0, width, size)]
 
 
 def blocks(parts: Iterable[Float[Tensor, "_ F"]], size: int) -> Iterator[Float[Tensor, "B F"]]:
