@@ -194,13 +194,17 @@ def write_evaluation(evaluation: Evaluation, run_folder: str) -> str:
         mode="json", exclude={"measurements", "seconds"}
     )
     content["measurements"] = {
-        measured.name: measured.model_dump(mode="json", exclude={"name"})
-        | {"protocol_digest": measured.protocol.digest}
-        for measured in evaluation.measurements
+        measured.name: described(measured) for measured in evaluation.measurements
     }
     url = evaluation.place(run_folder)
     storage.write_bytes(url, (json.dumps(content, indent=1) + "\n").encode())
     return url
+
+
+def described(measured: Measurement) -> dict[str, Any]:
+    """What a record says of a number besides its name."""
+    content = measured.model_dump(mode="json", exclude={"name"})
+    return content | {"protocol_digest": measured.protocol.digest}
 
 
 def _plain(value: Any) -> Any:

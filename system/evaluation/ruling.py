@@ -1,8 +1,15 @@
 """Which of a protocol's numbers rules where one is to be the best: a checkpoint, a sampler."""
 
-RULING = {"dinov2": "evaluation/fd_dinov2"}
+from typing import Literal
+
+Ruling = Literal["gfid", "fd_dinov2"]
+
+
+def ruling_distance(kind: str) -> Ruling:
+    """The distance that decides, the lowest being best, by the kind of evaluation."""
+    return "fd_dinov2" if kind == "dinov2" else "gfid"
 
 
 def ruling_score(kind: str) -> str:
-    """The number of drawn images that decides, the lowest being best, by the kind of evaluation."""
-    return RULING.get(kind, "evaluation/gfid")
+    """The same as records name it."""
+    return f"evaluation/{ruling_distance(kind)}"

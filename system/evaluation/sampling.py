@@ -81,6 +81,9 @@ class Sampling(SamplerChanges, Chosen):
         "half_to_even", description="from the decoder's pixels to 8 bits: see "
         "system/evaluation/rounding.py",
     )  # fmt: skip
+    averaging_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="which average of the weights, of those a run keeps; null: its first"
+    )
     seed: int = Field(0, ge=0, description="image i is a function of seed and i")
     batch: PositiveInt = Field(
         256, description="images per unit of work: what an interruption costs; changes no picture"
@@ -148,7 +151,7 @@ class _Watched(Crew):
 def _source(request: Sampling) -> DrawnImages:
     """What is to be drawn, checked."""
     checkpoint = find_checkpoint(request.checkpoint)
-    subject = read_subject(checkpoint)
+    subject = read_subject(checkpoint, decay=request.averaging_decay)
     drawing = Drawing(
         labels=WAYS.get(request.labels, "fixed"),
         seed=request.seed,

@@ -107,12 +107,24 @@ def cut_halves(bench: DigitsBench) -> Cut:
 
 def drawn_distance(features: Float[Tensor, "N F"], halves: Halves) -> Estimate:
     """The mean distance of drawn features to the halves they do not stand in for."""
+    return mean_of(distances_to_halves(features, halves))
+
+
+def distances_to_halves(features: Float[Tensor, "N F"], halves: Halves) -> list[Estimate]:
+    """The distances of the first half of drawn features to A, and of the others to B."""
     real = (Factored.of(halves.first), Factored.of(halves.second))
-    return mean_of(
-        [
-            frechet_estimate(drawn, half)
-            for drawn, half in zip(features.split(halves.count), real, strict=True)
-        ]
+    drawn = features.split(len(features) // 2)
+    return [frechet_estimate(part, half) for part, half in zip(drawn, real, strict=True)]
+
+
+def distance_protocol(bench: DigitsBench, drawing: Drawing, samples: int) -> Protocol:
+    """The protocol of gFID, by how many images are in a half."""
+    return bench.protocol(
+        "frechet_distance",
+        samples=samples,
+        reference=_halves(bench),
+        drawing=drawing,
+        groups=GROUPS,
     )
 
 
@@ -129,13 +141,7 @@ def drawn_quality(
     )
     count, label = len(cut.label), cut.label if is_conditional else None
     seen = bench.drawn(drawing, label, count)
-    fid = bench.protocol(
-        "frechet_distance",
-        samples=cut.features.count,
-        reference=_halves(bench),
-        drawing=drawing,
-        groups=GROUPS,
-    )
+    fid = distance_protocol(bench, drawing, cut.features.count)
     sfid = fid.model_copy(update={"metric": SPATIAL})
     measured = [
         *_distances(f"gfid{suffix}", f"gfid_ratio{suffix}", seen.features, cut.features, fid),

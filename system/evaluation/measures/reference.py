@@ -7,10 +7,9 @@ and size of the images.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
-from torch import Tensor
 
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import read_manifest
@@ -28,6 +27,7 @@ from system.evaluation.presets import detector_of
 from system.evaluation.protocol import Drawing
 from system.evaluation.protocol import Measurement
 from system.evaluation.reference.reading import read_reference
+from system.evaluation.sources.drawn import DrawnImages
 from system.evaluation.sources.drawn import drawn_images
 from system.evaluation.standard import Origin
 from system.evaluation.standard import Standard
@@ -36,6 +36,7 @@ from system.evaluation.studio import Studio
 from system.evaluation.subject import Subject
 from system.foundation import storage
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import LabelMode
 from system.foundation.settings.evaluation import ReferenceEvaluation
 
 
@@ -51,6 +52,26 @@ def standard_of(settings: ReferenceEvaluation, image_size: int) -> Standard:
     standard = Standard(preset, choice, read_reference(settings.reference))
     standard.refuse(settings.samples, (image_size, image_size), "what the recipe draws")
     return standard
+
+
+def drawn_for(
+    subject: Subject, checkpoint: str, settings: ReferenceEvaluation, manifest: Manifest
+) -> DrawnImages:
+    """The images that the settings ask for, with the labels that they ask for.
+
+    Raises BadInput for a checkpoint without a flow.
+    """
+    mode: LabelMode | Literal["none"] = "none"
+    label = None
+    if subject.model.flow.shape.is_conditional:
+        mode, classes = settings.labels, subject.recipe.data.classes
+        frequency = np.bincount(manifest.split("train").labels, minlength=classes).tolist()
+        label = labels_of(settings.labels, settings.samples, settings.seed, frequency)
+    drawing = Drawing(labels=mode, seed=settings.seed, sampler=settings)
+    rounding = PRESETS[settings.kind].rounding
+    return drawn_images(
+        subject, checkpoint, drawing, label, count=settings.samples, rounding=rounding
+    )
 
 
 def reference_stages(
@@ -107,35 +128,15 @@ class _Generation:
 
     def measure(self) -> list[Measurement]:
         """Draw, have all images looked at, and score them."""
-        drawing, label = self._drawing(), self._label()
-        rounding = self.standard.preset.rounding
-        source = drawn_images(
-            self.subject,
-            self.checkpoint,
-            drawing,
-            label,
-            count=self.settings.samples,
-            rounding=rounding,
-            decay=self.subject.decay,
-        )
+        source = drawn_for(self.subject, self.checkpoint, self.settings, self.manifest)
         features = self.studio.look(source, self.standard.detector)
         origin = Origin(
-            averaging_decay=self.subject.averaging_decay, rounding=rounding, drawing=drawing
+            averaging_decay=self.subject.averaging_decay,
+            rounding=source.rounding,
+            drawing=source.drawing,
         )
         real = self.standard.kept(self.kept, self.studio.crew, self.studio.device)
         return measure_standard(self.standard, features, origin, real)
-
-    def _drawing(self) -> Drawing:
-        labels = self.settings.labels if self.subject.model.flow.shape.is_conditional else "none"
-        return Drawing(labels=labels, seed=self.settings.seed, sampler=self.settings)
-
-    def _label(self) -> Int[Tensor, "N"] | None:
-        if not self.subject.model.flow.shape.is_conditional:
-            return None
-        real, classes = self.manifest.split("train").labels, self.subject.recipe.data.classes
-        frequency = np.bincount(real, minlength=classes).tolist()
-        settings = self.settings
-        return labels_of(settings.labels, settings.samples, settings.seed, frequency)
 
 
 def _shared(run_folder: str) -> str:

@@ -4,13 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from data_pipeline.shards.manifest import read_manifest
+from system.engine.checkpoints import further_average
 from system.evaluation.sampling import Sampling
 from system.evaluation.sampling import sample_to_folder
 from system.foundation.errors import BadInput
+from system.foundation.errors import CheckpointError
 from system.foundation.errors import NumericsError
 from system.launch.command import run
+from tests.system.evaluation.conftest import random_weights
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -107,6 +111,24 @@ def test_every_key_of_the_sampler_may_be_given(commit, recipe, tmp_path):
         assert (own != drawn(**keys)).any(), keys
     with pytest.raises(BadInput, match="guidance_against is null_class"):
         drawn(attention_temperature=0.2)
+
+
+def test_any_average_that_the_checkpoint_holds(commit, recipe, tmp_path):
+    engine = recipe.engine.model_copy(update={"further_decays": (0.5,)})
+    (tmp_path / "local").mkdir()
+    other = {name: 0.5 * value for name, value in random_weights(recipe).items()}
+    save_file(other, tmp_path / "local" / further_average(0.5))
+    url = commit(recipe.model_copy(update={"engine": engine}))
+
+    def drawn(decay: float | None) -> np.ndarray:
+        out = str(tmp_path / "out")
+        sample_to_folder(Sampling(checkpoint=url, out=out, count=3, averaging_decay=decay))
+        return np.load(tmp_path / "out" / "samples.npz")["arr_0"]
+
+    assert (drawn(None) == drawn(engine.averaging_decay)).all()
+    assert (drawn(None) != drawn(0.5)).any()
+    with pytest.raises(CheckpointError, match=r"no average of decay 0\.25"):
+        drawn(0.25)
 
 
 def test_a_class_the_model_does_not_know(commit, recipe, tmp_path):
