@@ -4,6 +4,8 @@ A checkpoint is measured as its run's recipe says, or as the request does; sampl
 npz in ADM's layout, a folder of PNG files) by one of the field's protocols.
 """
 
+import json
+import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -119,6 +121,8 @@ def _of_samples(request: Scoring, crew: Crew) -> str:
     choice = detector_of(preset, weights, resize=request.resize, digest=request.detector_sha256)
     standard = Standard(preset, choice, read_reference(reference))
     source = _images(_needed(request, "samples"), standard, request.count)
+    _refuse_others(source, preset.name, out)
+    start = time.perf_counter()
     studio = Studio(crew, units_folder(out), request.device, request.batch or 256)
     features = studio.look(source, choice)
     # Beside the units, of which a finished evaluation leaves none: the next samples need them too.
@@ -129,11 +133,24 @@ def _of_samples(request: Scoring, crew: Crew) -> str:
         content=source.digest,
         preset=preset.name,
         measurements=tuple(measure_standard(standard, features, GIVEN, kept)),
-        seconds={},
+        seconds={"samples": time.perf_counter() - start},
     )
     write_evaluation(evaluation, out)
     studio.clear()
     return table(evaluation.values())
+
+
+def _refuse_others(source: ArchiveImages | FolderImages, preset: str, out: str) -> None:
+    """Raise BadInput where `out` has the record of other samples under the same name."""
+    place = storage.join(out, "eval", f"{0:012d}-{preset}.json")
+    if not storage.exists(place):
+        return
+    there = json.loads(storage.read_text(place))
+    if there.get("content") != source.digest:
+        raise BadInput(
+            f"{place} has the numbers of other samples ({there.get('checkpoint')}); expected "
+            "another out=FOLDER for these, so that none is written over"
+        )
 
 
 def _needed(request: Scoring, key: str) -> Any:

@@ -94,6 +94,11 @@ def test_samples_of_anyones_are_measured_like_those_we_draw(checkpoint, judged, 
         record["measurements"]
     )
     assert "evaluation/sfid" in said
+    other = str(tmp_path / "other.npz")
+    np.savez(other, arr_0=255 - grey)
+    with pytest.raises(BadInput, match="numbers of other samples"):
+        score(samples=other, kind="digits", count=240, out=str(tmp_path), **judged)
+    assert written(tmp_path) == record
     assert not (tmp_path / "eval" / "units").exists()
 
 
