@@ -37,3 +37,16 @@ def test_a_split_without_its_bad_samples(digits_copy, digits_data, damage, caplo
 def test_a_split_of_other_data_is_refused(digits, digits_data):
     with pytest.raises(DataError, match="other data than the recipe"):
         read_split(digits, digits_data(classes=5))
+
+
+def test_of_a_larger_split_the_same_few_are_read(digits, digits_data):
+    manifest, data = digits.split("train"), digits_data()
+    whole, few = read_split(manifest, data), read_split(manifest, data, 50)
+    assert len(few.keys) == 50
+    assert few.keys == read_split(manifest, data, 50).keys
+    at = [whole.keys.index(key) for key in few.keys]
+    assert at == sorted(at)
+    assert max(at) - min(at) > len(whole.keys) / 2  # from all over the split
+    assert torch.equal(few.image, whole.image[at])
+    assert torch.equal(few.label, whole.label[at])
+    assert read_split(manifest, data, 10**6).keys == whole.keys
