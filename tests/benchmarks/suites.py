@@ -7,6 +7,7 @@ from tests.benchmarks.rows import Row
 
 # Later ones add themselves here, with the line that `--help` shows.
 SUITES = {
+    "beside_training": "what an evaluation on another core costs the training step",
     "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
     "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
