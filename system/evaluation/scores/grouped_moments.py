@@ -4,6 +4,9 @@ the groups together.
 With a factor of the reference's covariance, factor factor^T = S_ref, all that a Frechet distance
 needs of a set is its mean, the trace of its covariance S, and factor^T S factor. These are added up
 for each group once, in half the memory of square matrices: 20 groups of 2048 features take 336 MB.
+
+Fewer images than features leave most of these coordinates empty: they are then looked at in as many
+coordinates as there are images, where eigenvalue problems are as small.
 """
 
 from collections.abc import Sequence
@@ -49,6 +52,7 @@ class GroupedMoments:
                 f"found {len(features)} images for {groups} groups of a jackknife; expected at "
                 f"least {2 * groups}"
             )
+        reference = _reached(reference, features)
         dealt, (width, rank) = jackknife_groups(len(features), groups), reference.factor.shape
         row, column = torch.tril_indices(rank, rank)
         held = cls(
@@ -99,3 +103,15 @@ class GroupedMoments:
         cross = reference.roots(found.inner, found.count).sum().item()
         shift = (found.mean - reference.statistics.mean).square().sum().item()
         return shift + found.trace + reference.statistics.covariance.trace().item() - 2 * cross
+
+
+def _reached(reference: Factored, features: Float[Tensor, "N F"]) -> Factored:
+    """The reference's factor in the coordinates that these images reach, where they are few.
+
+    Whatever images of these are together, factor^T S factor has the same eigenvalues but for zeros.
+    """
+    if len(features) >= reference.factor.shape[1]:
+        return reference
+    deviation = features.double() - features.double().mean(dim=0)
+    coordinates = torch.linalg.qr((deviation @ reference.factor).T).Q
+    return Factored(reference.statistics, reference.factor @ coordinates)

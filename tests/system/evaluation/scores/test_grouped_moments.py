@@ -36,6 +36,21 @@ def test_groups_together_are_their_images_together(drawn, reference, chosen):
     assert held.distance(chosen) == pytest.approx(distance, rel=1e-10)
 
 
+@pytest.mark.parametrize("chosen", [range(20), range(1, 20), [0, 1, 5, 19]])
+def test_fewer_images_than_features_take_as_many_coordinates(chosen):
+    generator = np.random.default_rng(2)
+    turn = generator.standard_normal((90, 90)) / 9
+    real, drawn = (
+        torch.from_numpy(generator.standard_normal((count, 90)) @ turn + 3) for count in (200, 48)
+    )
+    reference = Factored.of(FeatureStatistics.of(real))
+    held = GroupedMoments.of(drawn, reference, 20)
+    assert held.merged(chosen).inner.shape == (48, 48)
+    images = drawn[torch.isin(jackknife_groups(48), torch.tensor(list(chosen)))]
+    by_singular_values = reference.distance_of(images)
+    assert held.distance(chosen) == pytest.approx(by_singular_values, rel=1e-10)
+
+
 def test_too_few_images_are_refused(drawn, reference):
     with pytest.raises(BadInput, match="found 30 images for 20 groups"):
         GroupedMoments.of(drawn[:30], reference, 20)
