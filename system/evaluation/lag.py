@@ -1,14 +1,20 @@
 """Which evaluations are still worth their time: training may commit faster than is measured.
 
-Ray keeps every checkpoint until it was evaluated, one after the other. When one's turn comes and
-more than `waiting` newer ones wait, it is left out and counted. So it is always the oldest that
-goes, the newest that is measured next, and the last of a run never goes: none is newer.
+Ray keeps every checkpoint until it was evaluated, one after the other, and takes none back. So two
+things bound what waits. While more than `waiting + MORE_KEPT` do, no further one is asked for, but
+for the last of the run. And when the turn of one comes that more than `waiting` newer ones wait
+behind, it is left out and counted: it is the oldest that goes, the newest that is measured next.
+The last of a run never goes, as none is newer. Nor do more than MORE_KEPT in a row: where training
+commits faster than that can be decided, each turn would find newer ones, and nothing be measured.
 """
 
 from collections.abc import Sequence
 
 from system.telemetry.ledger import Event
 
+# What Ray keeps for evaluation beyond what may wait, and how many are left out at a time.
+MORE_KEPT = 2
+MEASURED = ("evaluation", "evaluation_failed")
 ENDS = ("evaluation", "evaluation_dropped", "evaluation_failed")
 
 
@@ -22,10 +28,24 @@ def waiting(events: Sequence[Event]) -> list[int]:
 def superseded_by(events: Sequence[Event], images_seen: int, allowed: int) -> int | None:
     """How many newer checkpoints wait, where those are too many for this one to be measured.
 
-    None where it shall be measured.
+    None where it shall be measured, or was.
     """
-    newer = [seen for seen in waiting(events) if seen > images_seen]
-    return len(newer) if len(newer) > allowed else None
+    still = waiting(events)
+    newer = [seen for seen in still if seen > images_seen]
+    if images_seen not in still or len(newer) <= allowed or _left_out(events) >= MORE_KEPT:
+        return None
+    return len(newer)
+
+
+def _left_out(events: Sequence[Event]) -> int:
+    """How many that had been asked for were left out since one was measured."""
+    asked = {e["images_seen"] for e in events if e["kind"] == "evaluation_requested"}
+    count = 0
+    for event in events:
+        if event["kind"] in MEASURED:
+            count = 0
+        count += event["kind"] == "evaluation_dropped" and event["images_seen"] in asked
+    return count
 
 
 def images_seen_of(checkpoint_url: str) -> int:

@@ -1,4 +1,4 @@
-"""One committed checkpoint evaluated for a run's ledger: its numbers, left out, or why it failed.
+"""One committed checkpoint evaluated for a run's ledger: its numbers, or why there are none.
 
 This is what a task of `task.py` does in its process. It knows no Ray but through its crew.
 """
@@ -8,13 +8,11 @@ import traceback
 from system.evaluation.evaluator import evaluate
 from system.evaluation.evaluator import grid_place
 from system.evaluation.lag import images_seen_of
-from system.evaluation.lag import superseded_by
 from system.evaluation.studio import Device
 from system.evaluation.work.crew import AloneCrew
 from system.evaluation.work.crew import Crew
 from system.evaluation.work.ray_crew import RayCrew
 from system.foundation.recipe import Recipe
-from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 
@@ -24,21 +22,15 @@ def evaluate_on_record(
 ) -> dict[str, float]:
     """Evaluate the checkpoint at `url`, and write the outcome to the ledger of the run `output`.
 
-    Returns each number by name. One that too many newer ones wait behind is left out, one that was
-    measured before (by a process that died on its way out) is not measured again. A failed
-    evaluation is an event in the ledger and returns nothing.
+    Returns each number by name. What was measured before (by a process that died on its way out) is
+    not measured again. A failed evaluation is an event in the ledger and returns nothing.
     """
     images_seen = images_seen_of(url)
     writer = f"evaluation-{images_seen:012d}-{attempt}"
     with Ledger(output, writer, run=recipe.run.name, attempt=attempt) as ledger:
         try:
-            known, behind = _known(output, url, images_seen, recipe)
-            if known is not None:
+            if (known := _known(output, url)) is not None:
                 return known
-            if behind is not None:
-                reason = f"{behind} newer checkpoints wait for theirs"
-                ledger.write("evaluation_dropped", images_seen=images_seen, reason=reason)
-                return {}
             values = evaluate(url, recipe, output=output, crew=_crew(recipe), device=device)
         except Exception as error:  # the rim: whatever went wrong, training shall not hear of it
             ledger.write(
@@ -60,17 +52,13 @@ def evaluate_on_record(
     return values
 
 
-def _known(
-    output: str, url: str, images_seen: int, recipe: Recipe
-) -> tuple[dict[str, float] | None, int | None]:
-    """What this checkpoint was measured to be, and how many newer ones it would keep waiting."""
-    settings = recipe.evaluation
-    assert not isinstance(settings, NoEvaluation), "nobody asks for an evaluation then"
-    events = read_ledger(output)
-    for event in events:
+def _known(output: str, url: str) -> dict[str, float] | None:
+    """What this checkpoint was measured to be."""
+    for event in read_ledger(output):
         if event["kind"] == "evaluation" and event.get("checkpoint") == url:
-            return event["values"], None
-    return None, superseded_by(events, images_seen, settings.waiting)
+            values: dict[str, float] = event["values"]
+            return values
+    return None
 
 
 def _crew(recipe: Recipe) -> Crew:

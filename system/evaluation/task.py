@@ -23,10 +23,12 @@ from ray.exceptions import TaskCancelledError
 from ray.train import Checkpoint
 
 from system.evaluation.lag import images_seen_of
+from system.evaluation.lag import superseded_by
 from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
+from system.telemetry.ledger import read_ledger
 
 SCHEMES = {"s3": "s3://", "gcs": "gs://", "abfs": "abfs://", "hdfs": "hdfs://"}
 TRIES = 3  # of a process that is lost; finished units of work are found again
@@ -51,29 +53,30 @@ def evaluate_reported(
     """Have a checkpoint evaluated that training has committed; the outcome is in the run's ledger.
 
     `output` is the run's folder, `recipe` the run's recipe as plain values. Returns each number by
-    name, nothing where the evaluation was left out or failed.
+    name, nothing where the evaluation failed, or was left out as too many newer ones wait.
     """
     url, settings = url_of(checkpoint), recipe_from_mapping(recipe)
-    assert not isinstance(settings.evaluation, NoEvaluation), "nobody asks for an evaluation then"
+    measuring, images_seen = settings.evaluation, images_seen_of(url)
+    assert not isinstance(measuring, NoEvaluation), "nobody asks for an evaluation then"
+    writer = f"evaluation-{images_seen:012d}-{attempt}-watch"
     task = ray.remote(max_calls=1, max_retries=0)(_measure).options(**_needs(settings))
-    try:
-        return watched(
-            lambda: task.remote(url, output, recipe, attempt, device), settings.evaluation.timeout_s
-        )
-    except GivenUp as reason:
-        images_seen = images_seen_of(url)
-        writer = f"evaluation-{images_seen:012d}-{attempt}-watch"
-        with Ledger(output, writer, run=settings.run.name, attempt=attempt) as ledger:
-            ledger.write(
-                "evaluation_failed",
-                images_seen=images_seen,
-                checkpoint=url,
-                error=f"given up: {reason}",
+    with Ledger(output, writer, run=settings.run.name, attempt=attempt) as ledger:
+        behind = superseded_by(read_ledger(output), images_seen, measuring.waiting)
+        if behind is not None:
+            reason = f"{behind} newer checkpoints wait for theirs"
+            ledger.write("evaluation_dropped", images_seen=images_seen, reason=reason)
+            return {}
+        try:
+            return watched(
+                lambda: task.remote(url, output, recipe, attempt, device), measuring.timeout_s
             )
-        return {}
+        except GivenUp as given_up:
+            error = f"given up: {given_up}"
+            ledger.write("evaluation_failed", images_seen=images_seen, checkpoint=url, error=error)
+            return {}
 
 
-def watched(start: Callable[[], Any], timeout_s: float) -> Any:
+def watched(start: Callable[[], Any], timeout_s: float) -> dict[str, float]:
     """What the task that `start` starts returns, tried again where its process is lost.
 
     Raises GivenUp where it was lost TRIES times, raised, or has not returned in time.
@@ -82,7 +85,8 @@ def watched(start: Callable[[], Any], timeout_s: float) -> Any:
     for number in range(1, TRIES + 1):
         answer = start()
         try:
-            return ray.get(answer, timeout=max(until - time.monotonic(), 0))
+            values: dict[str, float] = ray.get(answer, timeout=max(until - time.monotonic(), 0))
+            return values
         except GetTimeoutError:
             ray.cancel(answer, force=True)
             raise GivenUp(f"it took longer than evaluation.timeout_s={timeout_s:g}") from None

@@ -27,6 +27,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
+from system.evaluation.lag import MORE_KEPT
 from system.evaluation.task import GRACE_S
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
@@ -41,10 +42,6 @@ from system.train.assemble import assemble
 from system.train.loop import train
 from system.train.report import StepReport
 
-# Ray keeps every checkpoint that waits for its evaluation. The evaluation itself leaves out the
-# oldest when their turn comes (system/evaluation/lag.py); so many more than may wait, and the one
-# that is running, are kept at most, and no further one is asked for until then.
-MORE_KEPT = 2
 ASK_TIMEOUT_S = 0.2
 
 

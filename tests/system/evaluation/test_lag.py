@@ -33,6 +33,20 @@ def test_newer_ones_that_are_done_do_not_count():
     assert superseded_by(events(*ASKED, *done), 100, 1) is None
 
 
+def test_no_more_are_left_out_in_a_row_than_are_kept_for_that():
+    first = ("evaluation_dropped", 50)  # never asked for
+    dropped = [("evaluation_dropped", 100), ("evaluation_dropped", 200)]
+    more = [("evaluation_requested", seen) for seen in (500, 600)]
+    assert superseded_by(events(*ASKED, *more, first, dropped[0]), 200, 1) == 4
+    assert superseded_by(events(*ASKED, *more, *dropped), 300, 1) is None
+    done = ("evaluation", 300)
+    assert superseded_by(events(*ASKED, *more, *dropped, done), 400, 1) == 2
+
+
+def test_what_has_an_outcome_is_not_left_out():
+    assert superseded_by(events(*ASKED, ("evaluation", 100)), 100, 1) is None
+
+
 def test_the_last_is_never_left_out():
     assert superseded_by(events(*ASKED), 400, 1) is None
 

@@ -14,9 +14,9 @@ import pytest
 
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.evaluator import evaluate
+from system.evaluation.lag import MORE_KEPT
 from system.evaluation.task import TRIES
 from system.launch.local_ray import marked
-from system.launch.worker import MORE_KEPT
 from system.telemetry.ledger import read_ledger
 
 pytestmark = [
@@ -28,6 +28,7 @@ PATIENCE_S = 600
 TOTAL = 4096
 KEPT = 2
 EVERY = [f"run.total_images={TOTAL}", f"run.keep_checkpoints={KEPT}"]
+WATCHES = "ray::run_validation_fn"
 MEASURES = "ray::_measure"
 DRAWS = "ray::_Hand.work"
 
@@ -101,18 +102,23 @@ def meanwhile(job, look):
 
 
 class Trouble:
-    """Kills the first evaluation in all of its processes, the second one once in the middle, and
-    leaves no memory to the third."""
+    """Kills the first evaluation in all of its processes, the second one once in the middle, leaves
+    no memory to the third, and kills the task that watches over the fourth."""
 
     def __init__(self, ray_here, run):
         self.ray_here, self.run = ray_here, run
-        self.killed = {0: set(), 1: set()}
+        self.killed = {0: set(), 1: set(), 3: set()}
         self.starved = set()
 
     def __call__(self):
         for process in processes(self.ray_here, MEASURES):
             with suppress(psutil.Error):
                 self.meet(process, settled(self.run))
+
+        if settled(self.run) == 3 and not self.killed[3] and has_begun_to_draw(self.run):
+            for process in processes(self.ray_here, WATCHES):
+                process.kill()
+                self.killed[3].add(process.pid)
 
     def meet(self, process, number):
         known = process.pid in self.killed.get(number, ())
@@ -148,10 +154,10 @@ def test_an_evaluation_that_dies_again_and_again_is_given_up(troubled, silent):
     assert final_weights(run) == silent
 
 
-def test_one_that_dies_once_is_done_again(troubled):
+def test_one_that_dies_once_is_done_again_and_so_is_one_that_nobody_watches(troubled):
     run, trouble = troubled
-    assert len(trouble.killed[1]) == 1
-    assert 1024 in seen(run, "evaluation")
+    assert len(trouble.killed[1]) == len(trouble.killed[3]) == 1
+    assert {1024, 2048} <= {*seen(run, "evaluation")}
 
 
 def test_one_without_memory_is_given_up(troubled):
