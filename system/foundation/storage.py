@@ -29,6 +29,7 @@ from system.foundation.errors import TrainingSystemError
 
 _UNFINISHED = ".part"
 _WRITE_BUFFER = 2**20
+_REMOVERS = 10  # programs that may get into each other's way over one folder
 
 
 def join(url: str, *parts: str) -> str:
@@ -221,8 +222,13 @@ def remove(url: str) -> None:
     """Remove a file, or a folder with all that is in it; nothing happens if there is none."""
     with _named(url, "remove"):
         filesystem, path = open_filesystem(url)
-        if filesystem.exists(path):
-            filesystem.rm(path, recursive=True)
+        for _ in range(_REMOVERS):
+            try:
+                if filesystem.exists(path):
+                    filesystem.rm(path, recursive=True)
+                return
+            except FileNotFoundError:  # another program removes the same: see what is left
+                continue
 
 
 def free_bytes(url: str) -> int | None:
@@ -240,6 +246,8 @@ def _write_local(path: Path, write: Callable[[Path], Any], *, replace: bool = Tr
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
+        if not path.parent.is_file():  # it was a folder, and another program has removed it
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent)) from error
         message = f"a file stands where the folder {path.parent} is needed"
         raise NotADirectoryError(errno.ENOTDIR, message) from error
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_UNFINISHED}")

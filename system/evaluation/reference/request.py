@@ -125,9 +125,9 @@ def make_reference(request: ReferenceRequest, cluster: Cluster) -> Reference:
         return read_stored(place)
     with any_crew(request.workers, request.device, cluster) as crew:
         features = features_of(asked, storage.join(request.out, "units"), crew)
-    seen = Detector(name=detector.name, digest=detector.digest, resize=detector.resize)
-    with exact_arithmetic(threads=1):  # sums of matrix products depend on the number of threads
-        reference = _stored(features, _provenance(source, preset, seen, asked.key), place)
+        seen = Detector(name=detector.name, digest=detector.digest, resize=detector.resize)
+        with exact_arithmetic(threads=1):  # sums of products depend on the number of threads
+            reference = _stored(features, _provenance(source, preset, seen, asked.key), place)
     features.forget()
     return reference
 

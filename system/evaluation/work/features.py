@@ -7,6 +7,7 @@ The parts have a size of their own, so that whatever is summed over them has the
 the work was cut.
 """
 
+import logging
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -19,19 +20,29 @@ from system.evaluation.work.crew import IMAGES
 from system.evaluation.work.crew import Crew
 from system.evaluation.work.crew import array_name
 from system.evaluation.work.request import FeatureRequest
+from system.evaluation.work.store import TRIES
 from system.evaluation.work.store import UnitStore
 from system.foundation import storage
 from system.foundation.errors import DataError
 
 PART = 1024  # rows of features in a part
 
+log = logging.getLogger(__name__)
+
 
 class Features:
-    """All units of a request, whole: nothing of it in memory but what is being read."""
+    """All units of a request, whole: nothing of it in memory but what is being read.
 
-    def __init__(self, request: FeatureRequest, store: UnitStore, units: Sequence[range]) -> None:
+    Units that are gone meanwhile are computed again by the crew: another program that measured the
+    same in this folder was ready first, and has removed them.
+    """
+
+    def __init__(
+        self, request: FeatureRequest, store: UnitStore, units: Sequence[range], crew: Crew
+    ) -> None:
         self.request = request
         self.store = store
+        self.crew = crew
         self._pieces = _cover(units, request.count)
 
     @property
@@ -59,12 +70,26 @@ class Features:
     def _read(self, name: str) -> Iterator[Tensor]:
         for unit, wanted in self._pieces:
             arrays = self.store.get(unit)
-            if arrays is None:
-                raise DataError(
-                    f"{self.store.place(unit)} was sound and is gone or damaged now; ask again, "
-                    "and it is computed again. Do two programs share this folder?"
-                )
-            yield arrays[name][wanted]
+            yield (self._again(unit) if arrays is None else arrays)[name][wanted]
+
+    def _again(self, unit: range) -> dict[str, Tensor]:
+        """A unit that is gone, computed again with all others that are."""
+        for _ in range(TRIES):
+            gone = [each for each, _ in self._pieces if self.store.get(each) is None]
+            log.warning(
+                "%d of %d units in %s are gone or damaged, and are computed again: another program "
+                "that measures the same here has removed them",
+                len(gone), len(self._pieces), self.store.url,
+            )  # fmt: skip
+            self.crew.run(self.request, gone, self.store)
+            arrays = self.store.get(unit)
+            if arrays is not None:
+                return arrays
+        raise DataError(
+            f"{self.store.place(unit)} was sound and is gone or damaged, and was so again each of "
+            f"{TRIES} times that it was computed. Do many programs share this folder, or is the "
+            "disk failing?"
+        )
 
 
 def features_of(request: FeatureRequest, folder: str, crew: Crew) -> Features:
@@ -77,7 +102,7 @@ def features_of(request: FeatureRequest, folder: str, crew: Crew) -> Features:
     missing = request.units(finished)
     if missing:
         crew.run(request, missing, store)
-    return Features(request, store, [*finished, *missing])
+    return Features(request, store, [*finished, *missing], crew)
 
 
 def forget(request: FeatureRequest, folder: str) -> None:

@@ -203,7 +203,8 @@ class _Shift:
             self._lend_again(lease.unit, _lost(lease.unit, f"{type(error).__name__}: {error}"))
         else:
             self.idle.append(lease.hand)
-            self._check_visible(lease.unit)
+            if kept == "written":
+                self._check_visible(lease.unit)
             self._kept(kept, lease.unit)
 
     def _take_back(self) -> None:

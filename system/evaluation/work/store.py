@@ -8,7 +8,9 @@ machine has computed wrongly, and the crew says so. The first one is kept.
 
 import json
 import logging
+import random
 import re
+import time
 from collections.abc import Mapping
 from typing import Literal
 
@@ -20,8 +22,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from system.foundation import storage
+from system.foundation.errors import StorageError
 
 Kept = Literal["written", "same", "other"]
+
+TRIES = 20  # to write a unit into a folder that others remove
+PAUSE = 0.005  # seconds; the longest after the first of them, growing with each
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +69,32 @@ class UnitStore:
         """Keep the arrays of a unit unless they are there: `written`, `same` or `other`."""
         about = json.dumps([unit.start, unit.stop, _digest(arrays)])
         content = save({name: arrays[name].contiguous() for name in arrays}, {_ABOUT: about})
-        try:
-            storage.write_new(self.place(unit), content)
-        except FileExistsError:
-            there = self.get(unit)
-            if there is None:
-                storage.write_bytes(self.place(unit), content)
-            else:
-                return "same" if _digest(there) == _digest(arrays) else "other"
-        return "written"
+        for attempt in range(1, TRIES + 1):
+            try:
+                storage.write_new(self.place(unit), content)
+                return "written"
+            except FileExistsError:  # or was just now, and is damaged or gone
+                there = self.get(unit)
+                if there is not None:
+                    return "same" if _digest(there) == _digest(arrays) else "other"
+            except FileNotFoundError:  # another program has the same result, and removes the folder
+                time.sleep(random.uniform(0, PAUSE * attempt))  # noqa: S311 - no secret
+        raise StorageError(
+            f"{self.place(unit)} could not be written {TRIES} times, because others remove what is "
+            "there. Do many programs measure the same in this folder?"
+        )
 
     def place(self, unit: range) -> str:
         """The url of a unit's file."""
         return storage.join(self.url, f"{unit.start:09d}-{unit.stop:09d}.safetensors")
 
     def forget(self) -> None:
-        """Remove all units, once nobody will ask for them again."""
-        storage.remove(self.url)
+        """Remove all units, once their result is written; those of a program that writes here just
+        now may stay."""
+        try:
+            storage.remove(self.url)
+        except StorageError as problem:
+            log.warning("finished units stay in %s: %s", self.url, problem)
 
     def _damaged(self, unit: range, reason: str) -> None:
         log.warning("%s is damaged (%s): it is computed again", self.place(unit), reason)

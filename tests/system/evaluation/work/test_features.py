@@ -79,11 +79,29 @@ def test_parts_have_a_size_of_their_own(make_request, folder, monkeypatch):
     )
 
 
-def test_what_is_forgotten_is_computed_again(make_request, folder, tmp_path):
-    request = make_request()
-    features_of(request, folder, AloneCrew()).forget()
-    assert not (tmp_path / "eval" / "units" / request.key).exists()
-    found = features_of(request, folder, AloneCrew())
+def test_what_another_program_has_removed_is_computed_again(make_request, folder, tmp_path):
+    request, crew = make_request(batch=64), Watched()
+    found = features_of(request, folder, crew)
+    expected = found.whole("digits-cnn", "features")
     forget(request, folder)
-    with pytest.raises(DataError, match="is gone or damaged now"):
+    assert not (tmp_path / "eval" / "units" / request.key).exists()
+    assert torch.equal(found.whole("digits-cnn", "features"), expected)
+    assert len(crew.asked) == 5
+    parts = found.parts("digits-cnn", "features")
+    paths = sorted((tmp_path / "eval" / "units" / request.key).iterdir())
+    paths[2].unlink()
+    assert torch.equal(torch.cat([*parts]), expected)
+    assert crew.asked == [range(128, 192)]
+
+
+def test_what_is_gone_each_time_is_one_error(make_request, folder):
+    class Idle(AloneCrew):
+        def run(self, request, units, store):
+            """Nothing is computed."""
+
+    request = make_request(batch=64)
+    features_of(request, folder, AloneCrew())
+    found = features_of(request, folder, Idle())
+    found.forget()
+    with pytest.raises(DataError, match="is gone or damaged"):
         found.whole("digits-cnn", "features")

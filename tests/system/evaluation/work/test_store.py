@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 
@@ -81,6 +83,26 @@ def test_what_is_forgotten_is_gone(store, tmp_path):
     store.forget()
     assert not (tmp_path / "units").exists()
     store.forget()
+
+
+def test_programs_that_keep_and_forget_the_same_do_not_stumble_over_each_other(store):
+    failed = []
+
+    def keep_and_forget():
+        try:
+            for _ in range(40):
+                assert store.put(UNIT, arrays()) in ("written", "same")
+                store.finished()
+                store.forget()
+        except Exception as problem:
+            failed.append(problem)
+
+    threads = [threading.Thread(target=keep_and_forget) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
 
 
 def contents(store: UnitStore) -> bytes:
