@@ -277,8 +277,10 @@ def test_a_closed_pool_leaves_no_processes(digits, digits_data, pool_of):
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+# Tests may have been started in the background, where a shell has programs ignore interrupts.
 ORPHANS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.decoding.host_batches import open_batches
 from system.foundation.settings.data import Data
