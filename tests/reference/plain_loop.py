@@ -25,12 +25,15 @@ class PlainRun:
     gradient_norms: list[float]
     weights: dict[str, Tensor]
     averages: dict[str, Tensor]
+    sensitivity: dict[str, Tensor]  # of each weight to an error of its tensor's largest gradient
 
 
 def plain_loop(recipe: Recipe, manifest: Manifest, model: JointModel, updates: int) -> PlainRun:
     """Train `model` for some updates at the recipe's peak learning rate.
 
-    In bf16 the passes run on a rounded copy of float32 weights.
+    In bf16 the passes run on a rounded copy of float32 weights. AdamW divides a gradient by its own
+    size, so where that is small beside the tensor's largest, rounding of the sums that it comes
+    from moves the weight far: `sensitivity` says how far, to first order.
     """
     seed, batch_size = recipe.run.seed, recipe.run.global_batch
     adamw = recipe.engine.optimiser
@@ -50,7 +53,8 @@ def plain_loop(recipe: Recipe, manifest: Manifest, model: JointModel, updates: i
         micro_batch=batch_size,
         images_seen=0,
     )
-    run = PlainRun([], [], weights, averages)
+    sensitivity = {name: torch.zeros_like(weights[name]) for name in names}
+    run = PlainRun([], [], weights, averages, sensitivity)
     for update in range(updates):
         batch, _ = next(stream)
         positions = batch.position.tolist()
@@ -86,6 +90,7 @@ def plain_loop(recipe: Recipe, manifest: Manifest, model: JointModel, updates: i
                 weight = weight - adamw.learning_rate * adamw.weight_decay * weight
             weights[name] = weight - adamw.learning_rate * mean / spread
             averages[name] = decay * averages[name] + (1 - decay) * weights[name]
+            sensitivity[name] += adamw.learning_rate * gradient.abs().max() / spread
         run.losses.append(loss.item())
         run.gradient_norms.append(norm.item())
     return run

@@ -28,6 +28,7 @@ from tests.system.train.trials import UPDATES
 from tests.system.train.trials import acceptance
 
 FLOAT32_NOISE = 1e-6
+ROUNDING = 5e-7  # of float32 weights between 2 and 4, twice
 # A weight in bf16 keeps eight bits, and the plain loop rounds in other places than a sharded one
 # does; measured 5e-4 over these updates.
 BF16_NOISE = 2e-3
@@ -54,12 +55,14 @@ def test_every_zero_stage_on_two_workers_equals_the_plain_loop(trials, plain, ca
     assert trace.losses == pytest.approx(expected.losses, rel=noise)
     assert trace.gradient_norms == pytest.approx(expected.gradient_norms, rel=5 * noise)
     assert max(expected.gradient_norms) > 2.0  # so that clipping took part
-    # An update moves a weight by the learning rate at most; where a gradient is noise, so is its
-    # direction.
-    reach = {"fp32": 2e-6, "bf16": UPDATES * 1e-3}[case[1]]
     for name, average in expected.averages.items():
-        torch.testing.assert_close(trace.weights[name], expected.weights[name], atol=reach, rtol=0)
-        torch.testing.assert_close(trace.averages[name], average, atol=reach, rtol=0)
+        # In bf16 an update moves a weight by the learning rate at most, whatever its gradient is.
+        within = {
+            "fp32": ROUNDING + FLOAT32_NOISE * expected.sensitivity[name],
+            "bf16": torch.full_like(average, UPDATES * 1e-3),
+        }[case[1]]
+        assert ((trace.weights[name] - expected.weights[name]).abs() <= within).all(), name
+        assert ((trace.averages[name] - average).abs() <= within).all(), name
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
