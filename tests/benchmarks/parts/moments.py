@@ -1,9 +1,9 @@
 """Moments of many features and distances of wide ones, beside what the machine and SciPy can do."""
 
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.linalg
@@ -126,5 +126,7 @@ def _on(threads: int) -> Iterator[None]:
 
 
 def _peak() -> int:
-    """The most memory that this process has had, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory that this process has had, bytes. (`getrusage` counts from before its program
+    was loaded, when it was a copy of the process that started it.)"""
+    fields = Path("/proc/self/status").read_text().split()
+    return 1024 * int(fields[fields.index("VmHWM:") + 1])
