@@ -50,7 +50,9 @@ def test_a_thousand_classes_in_any_order():
     assert inception_score(logits, 10, torch.arange(50_000).view(1000, 50).T.reshape(-1)).value == (
         pytest.approx(1000, rel=1e-9)
     )
-    assert inception_score(logits, 10, keyed_order(50_000, 0)).value == pytest.approx(909, abs=2)
+    # Of 40 permutations by NumPy the mean is 909.8, the standard deviation 1.5.
+    shuffled = inception_score(logits, 10, keyed_order(50_000, 0)).value
+    assert shuffled == pytest.approx(909.8, abs=3 * 1.5)
 
 
 @pytest.mark.parametrize("splits", [1, 3, 10])
