@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.measures.generation import cut_halves
 from system.evaluation.measures.generation import drawn_quality
 from system.evaluation.measures.reference import reference_stages
@@ -17,6 +18,13 @@ from system.evaluation.yardstick import yardstick_of
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import ReferenceEvaluation
 from tests.random_inception import write_random_inception
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As evaluations and sweeps compute."""
+    with exact_arithmetic(threads=1):
+        yield
 
 
 @pytest.fixture
