@@ -43,6 +43,9 @@ _METRICS = (
     Metric("alignment/cosine", "", "mean cosine of features and teacher's tokens", "higher"),
     Metric("train/learning_rate", "", "learning rate of the update"),
     Metric("train/gradient_norm", "", "global norm of the gradient before clipping"),
+    Metric("train/encoder_gradient", "", "gradient norm of the encoder's first weights in a pass"),
+    Metric("train/decoder_gradient", "", "the same of the decoder"),
+    Metric("train/flow_gradient", "", "the same of the flow"),
     Metric("train/averaging_decay", "", "decay of the averaged weights at this update"),
     Metric("train/updates", "count", "updates done"),
     Metric(

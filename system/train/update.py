@@ -50,6 +50,7 @@ def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome
         waited += time.monotonic() - start
         micro = _micro_step(state, critic, batch, forward)
         values = {name: value.detach() for name, value in micro.items()}
+        values |= state.taps.take() if state.taps else {}
         passes.append(Pass(int(batch.position[0]), batch.key, values))
         for name, value in values.items():
             share = value / state.accumulation

@@ -62,9 +62,11 @@ class Pulse:
         """A save, which has a limit of its own and is no part of an update."""
         before = self._now
         self._now = Reading("save", time.monotonic(), before.typical_s)
-        yield
-        stage: Stage = "start" if before.stage == "start" else "update"
-        self._now = Reading(stage, time.monotonic(), before.typical_s)
+        try:
+            yield
+        finally:
+            stage: Stage = "start" if before.stage == "start" else "update"
+            self._now = Reading(stage, time.monotonic(), before.typical_s)
 
     def taking(self, stream: Iterator[T]) -> "Taking[T]":
         """The same stream, which says when it is waited for."""
