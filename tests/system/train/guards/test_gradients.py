@@ -22,7 +22,14 @@ def test_a_part_that_nothing_reaches_has_zero_and_a_frozen_one_is_not_listened_a
     assert taps.take()["train/encoder_gradient"] == 0
 
 
-@pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (2, "bf16"), (3, "fp32")])
+STAGES = [
+    (2, "bf16"),
+    pytest.param(0, "fp32", marks=pytest.mark.slow),
+    pytest.param(3, "fp32", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("stage", "precision"), STAGES)
 def test_every_part_of_a_run_is_reached_under_every_stage(recipe, stage, precision) -> None:
     run = {"name": "tiny", "total_images": 24, "global_batch": 8, "report_every_images": 24}
     made = recipe(run=run, engine={"zero_stage": stage, "precision": precision})

@@ -52,6 +52,7 @@ def test_a_spike_takes_the_run_back_and_its_positions_are_left_out_by_name(recip
     assert all(key in exception for key in left_out["keys"])
 
 
+@pytest.mark.slow
 def test_what_is_left_out_moves_nothing(recipe) -> None:
     made = watched(recipe(run=RUN))
     with pytest.raises(RolledBack):
@@ -72,6 +73,7 @@ def test_a_run_is_taken_back_so_many_times_and_no_more(recipe) -> None:
     assert len(events_of(made, "rolled_back")) == 1
 
 
+@pytest.mark.slow
 def test_a_spike_before_the_first_checkpoint_begins_anew(recipe) -> None:
     run = RUN | {"checkpoint_every_images": 160}
     made, poison = watched(recipe(run=run)), poisoned([100], huge)
@@ -94,12 +96,14 @@ def test_checkpoints_from_behind_a_spikes_beginning_are_passed_over(recipe) -> N
     assert "spike at position 96" in passed_over["reason"]
 
 
+@pytest.mark.slow
 def test_the_watch_can_be_switched_off(recipe) -> None:
     made = watched(recipe(run=RUN), on_spike="ignore")
     ended, _ = run_loop(World(), made, prepare=poisoned([100], huge))
     assert ended.updates == 20
 
 
+@pytest.mark.slow
 def test_nothing_is_judged_while_the_learning_rate_warms_up(recipe) -> None:
     engine = {"schedule": {"kind": "constant", "warmup_images": 104}}
     made = watched(recipe(run=RUN, engine=engine))
