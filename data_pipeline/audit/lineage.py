@@ -10,7 +10,8 @@ from system.foundation.errors import DataError
 from system.telemetry.ledger import Event
 
 _MARKS = ("report", "checkpoint", "run_finished")  # written when what came before is accounted for
-_KINDS = ("stream_opened", "consumed", "bad_sample", "skipped_update", *_MARKS)
+_SPANS = ("consumed", "positions_left_out")
+_KINDS = ("stream_opened", *_SPANS, "bad_sample", "skipped_update", *_MARKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Origin:
 
 @dataclass(slots=True)
 class Interval:
-    """Positions start … stop-1 of the stream, consumed by one attempt."""
+    """Positions start … stop-1 of the stream, consumed by one attempt or left out by name."""
 
     attempt: int
     start: int
@@ -44,6 +45,7 @@ class Interval:
     origin: Origin
     bad: list[Event] = field(default_factory=list)  # samples left out of it
     skipped: list[tuple[int, int]] = field(default_factory=list)  # positions of skipped updates
+    left_out: str | None = None  # why nothing of it was trained on, where that was decided
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ def trace(events: Iterable[Event]) -> Lineage:
         f"attempt {event['attempt']} consumed positions {event['start']:,} to {event['stop']:,}, "
         "but the ledger does not say where it began"
         for event in strays
-        if event["kind"] == "consumed"
+        if event["kind"] in _SPANS
     ]
     if reached > lineage.stop:
         lineage.violations.append(
@@ -130,7 +132,7 @@ def _live(lineage: Lineage, opened: Event, events: Sequence[Event]) -> int:
     ]
     lineage.attempts += 1
     _take_up(lineage, opened)
-    consumed = [event for event in events if event["kind"] == "consumed"]
+    consumed = [event for event in events if event["kind"] in _SPANS]
     for event in sorted(consumed, key=lambda event: (event["start"], event["stop"])):
         _consume(lineage, event, origin, bad, skipped)
     return max((event["images_seen"] for event in events if event["kind"] in _MARKS), default=0)
@@ -188,5 +190,6 @@ def _consume(
             origin,
             [each for each in bad if start <= each["position"] < stop],
             [span for span in skipped if start <= span[0] and span[1] <= stop],
+            event["reason"] if event["kind"] == "positions_left_out" else None,
         )
     )

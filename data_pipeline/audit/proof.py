@@ -3,7 +3,8 @@
 The order deals each position of an epoch to another sample, so intervals without gap or overlap
 mean each sample once, if what was delivered is what the order says. That is shown by digests: the
 sum of the hashes of the keys delivered must be that of the keys due. Those of a whole epoch stand
-in the ledger; those of any interval follow from the manifest, where it can still be read.
+in the ledger; those of any interval follow from the manifest, where it can still be read. What was
+left out by name was due as well: the run wrote the digest of the keys that it passed over.
 """
 
 from collections import defaultdict
@@ -145,13 +146,13 @@ def _correction(interval: Interval, start: int, stop: int) -> int:
 
 
 def _differences(interval: Interval, due: Due) -> list[str]:
-    found = []
+    found, what = [], "delivered" if interval.left_out is None else "left out"
     for epoch, start, stop in _parts(interval):
         expected = (due.digest(start, stop) + _correction(interval, start, stop)) % 2**64
         if interval.digests.get(epoch) != expected:
             found.append(
                 f"epoch {epoch}, positions {start:,} to {stop:,} (attempt {interval.attempt}): the "
-                "keys delivered are not those that the order deals"
+                f"keys {what} are not those that the order deals"
             )
     return found
 
@@ -184,6 +185,12 @@ def _exceptions(interval: Interval, due: Due | None) -> list[str]:
         "in for it and was trained on once more"
         for event in interval.bad
     ]
+    if interval.left_out is not None:
+        keys = "" if due is None else ": " + ", ".join(due.keys(interval.start, interval.stop))
+        bad.append(
+            f"positions {interval.start:,} to {interval.stop:,} were left out by name, not lost "
+            f"({interval.left_out}){keys}"
+        )
     for start, stop in interval.skipped:
         keys = "" if due is None else ": " + ", ".join(due.keys(start, stop))
         bad.append(

@@ -12,6 +12,8 @@ import torch
 from data_pipeline.decoding.host_batches import HostBatches
 from data_pipeline.decoding.host_batches import open_batches
 from data_pipeline.features.feature_set import FeatureSet
+from data_pipeline.order.exclusion import NOTHING
+from data_pipeline.order.exclusion import Exclusion
 from data_pipeline.order.selection import choose
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
@@ -77,6 +79,7 @@ def open_stream(
     micro_batch: int,
     images_seen: int,
     features: FeatureSet | None = None,
+    exclusion: Exclusion = NOTHING,
     on_bad_sample: OnBadSample | None = None,
 ) -> Stream:
     """The endless stream of (Batch, Cursor) of this rank from position `images_seen` on.
@@ -84,7 +87,8 @@ def open_stream(
     `manifest` is one split (`manifest.split("train")`). Images and labels come on `world.device`,
     positions on the CPU. A cursor names the last position at which a whole global batch was
     complete, so within one it still names the batch's start. `features`, of the same split, come
-    with their samples. `on_bad_sample` hears of each bad sample; without it they are logged.
+    with their samples. Global batches that `exclusion` touches never come. `on_bad_sample` hears of
+    each bad sample; without it they are logged.
 
     Raises DataError where the shards are not what the recipe expects, or its selection leaves none.
     """
@@ -94,23 +98,31 @@ def open_stream(
     assert rest == 0, "a recipe whose batch does not divide over its workers is refused"
     assert share % micro_batch == 0, "so is one whose micro-batch does not divide the share"
     choice = choose(manifest, data.selection, seed)
-    starts = _starts(images_seen + world.rank * share, global_batch, share, micro_batch)
+    own = range(world.rank * share, (world.rank + 1) * share, micro_batch)
+    starts = (
+        batch + offset for batch in _batches(images_seen, global_batch, exclusion) for offset in own
+    )
+    start = Cursor(images_seen, seed, manifest.digest)
     return Stream(
         open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch, features=features),
-        _cursors(Cursor(images_seen, seed, manifest.digest), global_batch, share // micro_batch),
+        _cursors(start, global_batch, len(own), exclusion),
         Account(manifest, data, on_bad_sample),
         samples_per_epoch=manifest.samples if choice is None else choice.samples_per_epoch,
         device=world.device,
     )
 
 
-def _starts(first: int, global_batch: int, share: int, micro_batch: int) -> Iterator[int]:
+def _batches(first: int, global_batch: int, exclusion: Exclusion) -> Iterator[int]:
+    """Where the global batches begin that are not left out."""
     for start in itertools.count(first, global_batch):
-        yield from range(start, start + share, micro_batch)
+        if not exclusion.touches(start, start + global_batch):
+            yield start
 
 
-def _cursors(start: Cursor, global_batch: int, micro_batches: int) -> Iterator[Cursor]:
-    for position in itertools.count(start.images_seen, global_batch):
+def _cursors(
+    start: Cursor, global_batch: int, micro_batches: int, exclusion: Exclusion
+) -> Iterator[Cursor]:
+    for position in _batches(start.images_seen, global_batch, exclusion):
         for number in range(1, micro_batches + 1):
             done = position + global_batch if number == micro_batches else position
             yield Cursor(done, start.seed, start.manifest_digest)

@@ -11,6 +11,7 @@ marker says. Nothing here depends on the order in which an object store shows it
 
 import json
 import re
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,13 @@ class NotCommitted(CheckpointError):
     """Its upload was never finished: it was never a state to go on from."""
 
 
+Taint = Callable[[Checkpoint], str | None]
+
+
+def untainted(checkpoint: Checkpoint) -> None:
+    """Of every checkpoint: nothing speaks against it."""
+
+
 class CheckpointStore:
     """The checkpoints below one url, oldest first.
 
@@ -83,10 +91,16 @@ class CheckpointStore:
         """The committed ones, their files not looked into."""
         return [one for one in self._found() if flaw(one.url, verify=False) is None]
 
-    def latest(self, *, verify: bool = True) -> Checkpoint | None:
-        """The newest that is committed and, with `verify`, whole; None if there is none."""
+    def latest(self, *, verify: bool = True, taint: Taint = untainted) -> Checkpoint | None:
+        """The newest that is committed and, with `verify`, whole; None if there is none.
+
+        `taint` says why one is not to be gone on from, though it is whole.
+        """
         self.passed_over = []
         for checkpoint in reversed(self._found()):
+            if reason := taint(checkpoint):
+                self.passed_over.append(PassedOver(checkpoint, reason, was_committed=False))
+                continue
             try:
                 _examine(checkpoint.url, verify=verify)
             except CheckpointError as error:
@@ -96,13 +110,13 @@ class CheckpointStore:
                 return checkpoint
         return None
 
-    def newest_or_refuse(self) -> Checkpoint | None:
+    def newest_or_refuse(self, taint: Taint = untainted) -> Checkpoint | None:
         """The newest whole one to go on from; None only where none was ever committed.
 
         Raises CheckpointError where all that were committed are damaged: beginning anew then is
         for a person to decide.
         """
-        newest = self.latest()
+        newest = self.latest(taint=taint)
         if newest is None and any(one.was_committed for one in self.passed_over):
             listed = "".join(f"\n  {one.checkpoint.url}: {one.reason}" for one in self.passed_over)
             raise CheckpointError(

@@ -46,3 +46,10 @@ class StalledError(TrainingSystemError):
     """A stage gave nothing for longer than allowed. The message says which, and what it was at."""
 
     retryable = True
+
+
+class RolledBack(TrainingSystemError):
+    """A run's numbers went wrong from a position on. Started again it goes on from before that,
+    without the positions which the ledger's `rolled_back` event names."""
+
+    retryable = True

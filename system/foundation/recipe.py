@@ -21,6 +21,7 @@ from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.settings.evaluation import ReferenceEvaluation
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.flow import Flow
+from system.foundation.settings.guards import Guards
 from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Objective
 from system.foundation.settings.objective import PatchGan
@@ -42,6 +43,7 @@ class Recipe(Record):
     flow: Flow
     objective: Objective = Objective()
     engine: Engine = Engine()
+    guards: Guards = Guards()
     evaluation: Annotated[
         NoEvaluation | DigitsEvaluation | ReferenceEvaluation, Field(discriminator="kind")
     ] = NoEvaluation()

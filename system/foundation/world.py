@@ -42,6 +42,14 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Every worker's (picklable, small) value by rank, on every worker."""
+        if self.size == 1:
+            return [value]
+        box: list[Any] = [None] * self.size
+        dist.all_gather_object(box, value)
+        return box
+
     def barrier(self) -> None:
         """Wait for all workers."""
         if self.size > 1:

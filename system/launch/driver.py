@@ -210,9 +210,9 @@ def _validation(plan: Plan) -> ray.train.ValidationConfig | None:
     )
 
 
-def _ray_settings(recipe: Recipe) -> dict[str, str]:
+def _ray_settings(recipe: Recipe, device: str) -> dict[str, str]:
     """Ray Train reads these from the driver's environment and hands them on."""
-    return {
+    return _hang_detector(recipe, device) | {
         # A report waits for the controller's next poll; two seconds is its default.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(recipe.cluster.start_timeout_s),
@@ -222,9 +222,24 @@ def _ray_settings(recipe: Recipe) -> dict[str, str]:
     }
 
 
+def _hang_detector(recipe: Recipe, device: str) -> dict[str, str]:
+    """Ray's look at NCCL's operation counts (2.60), where there are any.
+
+    It restarts the group no sooner than a save may last, during which workers wait for each other.
+    """
+    hangs = recipe.guards.hangs
+    if device != "cuda" or hangs.on_hang == "ignore":
+        return {}
+    return {
+        "RAY_TRAIN_ENABLE_NCCL_HANG_DETECTOR": "1",
+        "RAY_TRAIN_NCCL_RAS_ACTION": "fail",
+        "RAY_TRAIN_NCCL_RAS_CONFIRM_DURATION_S": str(max(hangs.least_s, hangs.save_s)),
+    }
+
+
 def _train(plan: Plan) -> None:
     recipe, started = plan.recipe, time.monotonic()
-    os.environ.update(_ray_settings(recipe))
+    os.environ.update(_ray_settings(recipe, plan.device))
     follower = Follower(plan.url)
     follower.poll()
     console = Console(recipe.run.total_images)

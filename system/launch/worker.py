@@ -39,6 +39,8 @@ from system.launch.retention import unmeasured
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.assemble import assemble
+from system.train.guards.deadman import Deadman
+from system.train.guards.pulse import Pulse
 from system.train.loop import train
 from system.train.report import StepReport
 
@@ -84,11 +86,14 @@ def work(values: dict[str, Any]) -> None:
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
-        state = assemble(recipe, world, manifest, attempt=attempt)
-        reporter = RayReporter(recipe, store, world, ledger, attempt)
-        train(state, store, reporter, ledger, scratch=Path(at))
-        # The last upload goes on in a thread of Ray's; the folder must outlive it.
-        reporter.wait()
+        pulse = Pulse()
+        with Deadman(pulse, recipe.guards.hangs, ledger, world.rank):
+            state = assemble(recipe, world, manifest, attempt=attempt)
+            reporter = RayReporter(recipe, store, world, ledger, attempt)
+            train(state, store, reporter, ledger, scratch=Path(at), pulse=pulse)
+            # The last upload goes on in a thread of Ray's; the folder must outlive it.
+            with pulse.saving():
+                reporter.wait()
 
 
 class RayReporter:

@@ -196,10 +196,16 @@ class JointModel(nn.Module):
 
 @torch.no_grad()
 def _statistics(posterior: Posterior) -> dict[str, Tensor]:
-    """How much of the latent is signal: the spread of the mean, and over that of the noise."""
+    """How much of the latent is signal: the spread of the mean, and over that of the noise.
+
+    What all images share is spread, but none over the images: that alone tells them apart.
+    """
     signal = posterior.mean.std()
     noise = posterior.std.mean()
-    return {
+    across = {}
+    if len(posterior.mean) > 1:
+        across["latent/batch_std"] = posterior.mean.var(dim=0).mean().sqrt()
+    return across | {
         "latent/mean_std": signal,
         "latent/posterior_std": noise,
         "latent/signal_to_noise": signal / noise,

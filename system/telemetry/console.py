@@ -116,6 +116,15 @@ def event_line(event: Event) -> str | None:
             return f"evaluation {at} failed: {event.get('error', '')}"
         case "skipped_update":
             return f"update skipped {at}: {event.get('reason', 'values that are not finite')}"
+        case "rolled_back":
+            before = f"taken back to before position {event.get('start', 0):,}"
+            return f"{before}: {event.get('reason', '')}"
+        case "positions_left_out":
+            span = f"{event.get('start', 0):,} to {event.get('stop', 0):,}"
+            return f"positions {span} left out: {event.get('reason', '')}"
+        case "hang":
+            where = f"worker {event.get('rank', '?')} hangs ({event.get('stage', '')})"
+            return f"{where}: {event.get('reason', '')}; see {event.get('stacks', '')}"
         case "bad_sample":
             return f"bad sample {event.get('key', '')}: {event.get('reason', '')}"
         case "worker_failed":

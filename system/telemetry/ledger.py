@@ -44,6 +44,9 @@ Kind = Literal[
     "evaluation_dropped",
     "evaluation_failed",
     "skipped_update",
+    "rolled_back",
+    "positions_left_out",
+    "hang",
     "stream_opened",
     "consumed",
     "bad_sample",
@@ -67,6 +70,7 @@ class Ledger:
     """
 
     def __init__(self, run_url: str, writer: str, *, run: str, attempt: int = 0) -> None:
+        self.run_url = run_url
         self.run = run
         self.attempt = attempt
         self.failed_writes = 0

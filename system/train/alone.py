@@ -4,6 +4,7 @@ The same loop, the same run folder and the same checkpoints as under Ray; evalua
 in line.
 """
 
+import logging
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from system.evaluation.studio import Device
 from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.errors import ClusterError
+from system.foundation.errors import RolledBack
 from system.foundation.recipe import Recipe
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
@@ -28,12 +30,22 @@ from system.train.loop import train
 from system.train.report import StepReport
 from system.train.state import TrainState
 
+log = logging.getLogger(__name__)
+
 
 def train_alone(recipe: Recipe) -> str:
     """Train a recipe to its end in this process, or go on with it; the run's folder.
 
-    Raises what `train` raises.
+    Taken back for a spike, it goes on by itself. Raises what else `train` raises.
     """
+    while True:
+        try:
+            return _attempt(recipe)
+        except RolledBack as error:
+            log.warning("%s", error)
+
+
+def _attempt(recipe: Recipe) -> str:
     folder = storage.join(recipe.run.root, recipe.run.name)
     store = CheckpointStore(storage.join(folder, "checkpoints"))
     manifest = read_manifest(recipe.data.shards)

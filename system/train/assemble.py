@@ -16,6 +16,7 @@ from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
 from system.train.frozen import build_teacher
 from system.train.frozen import fitting_features
+from system.train.guards.gradients import GradientTaps
 from system.train.state import TrainState
 from system.train.state import cut
 from system.train.warm_start import warm_start
@@ -51,6 +52,13 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
         perceptual,
         teacher=build_teacher(recipe, world.device) if features is None else None,
         features=features,
+        taps=GradientTaps(
+            {
+                "encoder": model.autoencoder.encoder,
+                "decoder": model.autoencoder.decoder,
+                "flow": model.flow,
+            }
+        ),
         attempt=attempt,
     )
 

@@ -6,9 +6,13 @@ interval ends wherever a checkpoint may be taken up, so what a crash undid is le
 
 from dataclasses import dataclass
 from dataclasses import field
+from itertools import groupby
 
 import torch
 
+from data_pipeline.order.order import Order
+from data_pipeline.order.selection import choose
+from data_pipeline.shards.columns import digest_of
 from data_pipeline.stream.loader import Stream
 from system.telemetry.ledger import Ledger
 from system.train.state import TrainState
@@ -48,6 +52,36 @@ class Consumption:
             }
             self.ledger.write("consumed", start=self._start, stop=stop, digests=digests)
         self._start = stop
+
+    def pass_over(self, reason: str) -> None:
+        """Account for the next global batch, and go on behind it without it."""
+        self.write()
+        start, progress = self._start, self.state.progress
+        progress.images_seen = self._start = start + self.state.recipe.run.global_batch
+        if self.state.world.is_first:
+            keys = self._due(start, self._start)
+            self.ledger.write(
+                "positions_left_out",
+                images_seen=self._start,
+                start=start,
+                stop=self._start,
+                reason=reason,
+                digests={
+                    str(epoch): f"{digest_of(key for _, key in part):016x}"
+                    for epoch, part in groupby(keys, lambda each: each[0])
+                },
+                keys=[key for _, key in keys],
+            )
+
+    def _due(self, start: int, stop: int) -> list[tuple[int, str]]:
+        """The epoch and the key of each of the positions start … stop-1, out of the manifest."""
+        recipe, manifest = self.state.recipe, self.state.manifest
+        choice = choose(manifest, recipe.data.selection, recipe.run.seed)
+        counts = [shard.samples for shard in manifest.shards]
+        order = Order(counts, recipe.run.seed, recipe.data.window_shards, choice)
+        samples = enumerate(order.samples(start, stop).tolist(), start)
+        length = self.stream.samples_per_epoch
+        return [(position // length, manifest.key(sample)) for position, sample in samples]
 
     def _write_counts(self) -> None:
         """What this worker's reading met: retries, restarts, images that simplejpeg refused."""

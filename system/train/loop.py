@@ -3,7 +3,9 @@
 import math
 import shutil
 from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,8 +20,18 @@ from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
-from system.train import guards
 from system.train.consumption import Consumption
+from system.train.guards import limits
+from system.train.guards.blame import blame
+from system.train.guards.blame import reason
+from system.train.guards.collapse import Collapse
+from system.train.guards.pulse import Pulse
+from system.train.guards.rollback import Rollback
+from system.train.guards.rollback import exclusion_of
+from system.train.guards.rollback import known_rollbacks
+from system.train.guards.rollback import left_out
+from system.train.guards.rollback import taint
+from system.train.guards.watch import Watch
 from system.train.report import Outcome
 from system.train.report import Reporter
 from system.train.report import StepReport
@@ -37,39 +49,58 @@ def train(
     *,
     scratch: Path,
     leave: Callable[[], bool] = lambda: False,
+    pulse: Pulse | None = None,
 ) -> None:
     """Train until the recipe's last image, or until `leave` says so; a checkpoint comes last.
 
-    `scratch` is a local folder of this worker's own. All workers run this alike. Raises
-    NumericsError where the numbers have gone wrong, CheckpointError or DataError (BadInput) where
-    what is stored does not fit the recipe.
+    `scratch` is a local folder of this worker's own; `pulse` hears what the loop is at. All workers
+    run this alike. Raises NumericsError where the numbers have gone wrong, RolledBack where a
+    restart is to go on without what made them go wrong, CheckpointError or DataError (BadInput)
+    where what is stored does not fit the recipe.
     """
-    run, progress = state.recipe.run, restore(state, store, ledger, scratch)
-    with closing(open_training_stream(state, ledger)) as stream:
+    pulse = pulse or Pulse()
+    rollbacks = known_rollbacks(state.world, ledger)
+    run, progress = state.recipe.run, restore(state, store, ledger, scratch, rollbacks)
+    with closing(open_training_stream(state, ledger, rollbacks)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
+        watch, collapse = Watch(state, ledger, rollbacks), Collapse(state.recipe)
         is_asked = False
         while progress.images_seen < run.total_images and not is_asked:
             before = progress.images_seen
-            outcome = update(state, stream)
-            window.add(outcome)
-            note_skip(state, outcome, ledger)
+            if why := left_out(rollbacks, before, before + run.global_batch):
+                consumption.pass_over(why)
+            else:
+                outcome = update(state, pulse.taking(stream))
+                window.add(outcome)
+                watch.add(before, outcome)
+                note_skip(state, outcome, ledger)
+            pulse.beat()
             is_asked = leave()
             is_last = progress.images_seen >= run.total_images or is_asked
             if is_last or is_due(run.report_every_images, before, progress.images_seen):
                 consumption.write()
-                report(state, window, stream, reporter)
+                report(state, window, stream, reporter, collapse)
+                watch.check()
             if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
                 consumption.write()
-                with window.standing_still():
+                watch.check()
+                with window.standing_still(), pulse.saving():
                     save(state, reporter, scratch)
 
 
-def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: Path) -> Progress:
-    """Take up the newest checkpoint that is whole, if there is one; the same on every worker.
+def restore(
+    state: TrainState,
+    store: CheckpointStore,
+    ledger: Ledger,
+    scratch: Path,
+    rollbacks: Sequence[Rollback] = (),
+) -> Progress:
+    """Take up the newest checkpoint that is whole and that no spike has tainted, if there is one;
+    the same on every worker.
 
     Raises CheckpointError, on every worker, where there are checkpoints but none is whole.
     """
-    found = state.world.broadcast(_look(store, ledger) if state.world.is_first else None)
+    found = state.world.broadcast(_look(store, ledger, rollbacks) if state.world.is_first else None)
     if isinstance(found, CheckpointError):
         raise found
     if found is not None:
@@ -84,11 +115,13 @@ def restore(state: TrainState, store: CheckpointStore, ledger: Ledger, scratch: 
     return state.progress
 
 
-def _look(store: CheckpointStore, ledger: Ledger) -> Checkpoint | CheckpointError | None:
+def _look(
+    store: CheckpointStore, ledger: Ledger, rollbacks: Sequence[Rollback]
+) -> Checkpoint | CheckpointError | None:
     """What to go on from, or why not to; what is passed over goes into the ledger."""
     found: Checkpoint | CheckpointError | None
     try:
-        found = store.newest_or_refuse()
+        found = store.newest_or_refuse(lambda one: taint(rollbacks, one.images_seen, one.attempt))
     except CheckpointError as error:
         found = error
     for passed_over in store.passed_over:
@@ -100,8 +133,11 @@ def _look(store: CheckpointStore, ledger: Ledger) -> Checkpoint | CheckpointErro
     return found
 
 
-def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
-    """The run's data from where it stands; bad samples go into the ledger."""
+def open_training_stream(
+    state: TrainState, ledger: Ledger, rollbacks: Sequence[Rollback] = ()
+) -> Stream:
+    """The run's data from where it stands, without what it was taken back for; bad samples go into
+    the ledger."""
     run = state.recipe.run
     return open_stream(
         state.manifest,
@@ -112,24 +148,36 @@ def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
         micro_batch=state.micro_batch,
         images_seen=state.progress.images_seen,
         features=state.features,
+        exclusion=exclusion_of(rollbacks),
         on_bad_sample=lambda entry: ledger.write("bad_sample", **entry._asdict()),
     )
 
 
 def note_skip(state: TrainState, outcome: Outcome, ledger: Ledger) -> None:
-    """Write a skipped update down. Raises NumericsError if there were too many in a row."""
+    """Write a skipped update down, and what it is owed to. All workers must take part.
+
+    Raises NumericsError if there were too many in a row.
+    """
     if not outcome.skipped:
         return
+    found = blame(state.world, outcome)
     if state.world.is_first:
-        ledger.write("skipped_update", images_seen=state.progress.images_seen)
-    guards.check_skips(state.progress, state.recipe.engine.max_skipped_updates)
+        ledger.write(
+            "skipped_update",
+            images_seen=state.progress.images_seen,
+            reason=reason(found),
+            blame=[asdict(each) for each in found],
+        )
+    limits.check_skips(state.progress, state.recipe.engine.max_skipped_updates)
 
 
-def report(state: TrainState, window: Window, stream: Stream, reporter: Reporter) -> None:
+def report(
+    state: TrainState, window: Window, stream: Stream, reporter: Reporter, collapse: Collapse
+) -> None:
     """Tell what the updates since the last report came to, and check it.
 
-    Raises NumericsError where the likelihood is better than can be, DataError where more samples
-    were bad than may be.
+    Raises NumericsError where the likelihood is better than can be or a part of the model has died,
+    DataError where more samples were bad than may be.
     """
     images = window.images_counted
     values = window.read()
@@ -140,7 +188,8 @@ def report(state: TrainState, window: Window, stream: Stream, reporter: Reporter
     if state.world.is_first:
         reporter.report(StepReport(state.progress.images_seen, values))
     account.check(bad, read)
-    guards.check_likelihood(state.recipe, values, images)
+    limits.check_likelihood(state.recipe, values, images)
+    collapse.check(state.progress.images_seen, values)
 
 
 def save(state: TrainState, reporter: Reporter, scratch: Path) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from system.foundation.world import World
+from system.train.guards.stragglers import Stopwatch
+from system.train.guards.stragglers import straggler
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,15 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Pass:
+    """One micro-batch of an update on one worker: its samples, and its values on the device."""
+
+    start: int  # position of the first sample
+    keys: tuple[str, ...]
+    values: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One update on one worker: its means as tensors on the device, the rest as plain numbers."""
 
@@ -43,6 +54,8 @@ class Outcome:
     images: int  # of all workers
     data_wait_s: float
     skipped: bool  # by the joint model or by the discriminator; the other may have moved
+    passes: tuple[Pass, ...] = ()  # what it was made of on this worker
+    forward: Stopwatch | None = None  # over its forward passes on this worker
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +74,7 @@ class Window:
     _updates: int = 0
     _images: int = 0
     _data_wait_s: float = 0.0
+    _forward: list[Stopwatch] = field(default_factory=list)
     _stood_still_s: float = 0.0
     _start: float = field(default_factory=time.monotonic)
 
@@ -69,6 +83,7 @@ class Window:
         self._updates += 1
         self._images += outcome.images
         self._data_wait_s += outcome.data_wait_s
+        self._forward += [outcome.forward] if outcome.forward else []
         self._numbers = outcome.numbers
         if outcome.skipped:
             return
@@ -97,11 +112,14 @@ class Window:
         """
         elapsed = max(1e-9, time.monotonic() - self._start - self._stood_still_s)
         values = self._means() | self._numbers
+        updates = max(1, self._updates)  # none where all were left out
         values |= {
             "throughput/images_per_s": self._images / elapsed,
-            "throughput/update_s": elapsed / self._updates,
-            "throughput/data_wait_s": self._data_wait_s / self._updates,
+            "throughput/update_s": elapsed / updates,
+            "throughput/data_wait_s": self._data_wait_s / updates,
         }
+        own = self._data_wait_s + sum(each.seconds() for each in self._forward)
+        values |= straggler(self.world, own / updates)
         if self._stood_still_s:
             values["throughput/checkpoint_s"] = self._stood_still_s
         if self.world.device.type == "cuda":

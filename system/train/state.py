@@ -31,6 +31,7 @@ from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
 from system.foundation.world import World
 from system.objectives.perceptual import PerceptualLoss
+from system.train.guards.gradients import GradientTaps
 
 # What must be as it was for a saved state to fit, and for the run to stay one run.
 FROZEN_KEYS = (
@@ -98,6 +99,7 @@ class TrainState:
     perceptual: PerceptualLoss | None = None  # frozen, outside of every engine
     teacher: Teacher | None = None  # alike; None as well where its tokens come with the images
     features: FeatureSet | None = None  # what comes with the images
+    taps: GradientTaps | None = None  # at the parts of the joint model
     attempt: int = 1
     progress: Progress = field(default_factory=Progress)
 

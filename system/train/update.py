@@ -29,7 +29,9 @@ from system.objectives.adversarial import discriminator_loss
 from system.objectives.adversarial import generator_loss
 from system.objectives.alignment import alignment_loss
 from system.objectives.joint import JointOutput
+from system.train.guards.stragglers import Stopwatch
 from system.train.report import Outcome
+from system.train.report import Pass
 from system.train.state import TrainState
 
 
@@ -41,13 +43,17 @@ def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome
     """
     critic = _active_critic(state)
     means: dict[str, Tensor] = {}
-    waited = 0.0
+    waited, passes, forward = 0.0, list[Pass](), Stopwatch(state.world.device)
     for _ in range(state.accumulation):
         start = time.monotonic()
         batch, _ = next(stream)
         waited += time.monotonic() - start
-        for name, value in _micro_step(state, critic, batch).items():
-            share = value.detach() / state.accumulation
+        micro = _micro_step(state, critic, batch, forward)
+        values = {name: value.detach() for name, value in micro.items()}
+        values |= state.taps.take() if state.taps else {}
+        passes.append(Pass(int(batch.position[0]), batch.key, values))
+        for name, value in values.items():
+            share = value / state.accumulation
             means[name] = means[name] + share if name in means else share
     state.progress.images_seen += state.recipe.run.global_batch
     numbers, stepped = _step(state, critic)
@@ -55,7 +61,8 @@ def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome
     numbers["train/updates"] = state.progress.updates
     numbers["train/skipped_updates"] = state.progress.skipped_updates
     images = state.recipe.run.global_batch
-    return Outcome(means, numbers, stepped.gradient_norm, images, waited, stepped.skipped)
+    norm, skipped = stepped.gradient_norm, stepped.skipped
+    return Outcome(means, numbers, norm, images, waited, skipped, tuple(passes), forward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +84,16 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
     return Draws(noise.to(device), drop.to(device))
 
 
-def _micro_step(state: TrainState, critic: Engine | None, batch: Batch) -> dict[str, Tensor]:
+def _micro_step(
+    state: TrainState, critic: Engine | None, batch: Batch, forward: Stopwatch
+) -> dict[str, Tensor]:
     """Forward and backward of one micro-batch through every engine."""
     draws = draw(state.recipe, batch)
-    output = state.engine.forward(
-        batch.image,
-        batch.label,
-        draws.latent_noise,
-        draws.label_drop,
-        batch.features.get("moments"),
-    )
+    moments = batch.features.get("moments")
+    with forward.running():
+        output = state.engine.forward(
+            batch.image, batch.label, draws.latent_noise, draws.label_drop, moments
+        )
     terms = output.terms
     if state.perceptual is not None:
         terms = replace(terms, perceptual=state.perceptual(output.reconstruction, batch.image))

@@ -111,3 +111,16 @@ def test_an_event_that_no_run_writes_is_refused(tmp_path, digits, digits_data, c
 def test_a_ledger_without_an_account_is_refused():
     with pytest.raises(DataError, match="no account of its data"):
         trace([{"kind": "attempt_started", "attempt": 1, "time": 0.0}])
+
+
+def test_what_was_left_out_by_name_keeps_its_place(tmp_path, digits, digits_data):
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[2, 1, 2])
+    events = [
+        event | {"kind": "positions_left_out", "reason": "a spike"}
+        if event.get("start") == 2 * BATCH
+        else event
+        for event in read_ledger(str(tmp_path))
+    ]
+    lineage = trace(events)
+    assert not lineage.violations
+    assert [each.left_out for each in lineage.intervals] == [None, "a spike", None]

@@ -100,3 +100,39 @@ def test_shards_may_be_moved_within_an_epoch(tmp_path, digits, digits_data):
     assert asked == [moved.url]
     assert not proof.violations
     assert [epoch.is_shown for epoch in proof.epochs] == [True, False]
+
+
+def left_out(events, start):
+    """The same ledger, had the interval that begins there been left out by name."""
+    return [
+        event | {"kind": "positions_left_out", "reason": "attempt 1 was taken back"}
+        if event["kind"] == "consumed" and event["start"] == start
+        else event
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_what_was_left_out_by_name_is_an_exception_and_no_loss(
+    tmp_path, digits, digits_data, with_manifest
+):
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[5, 1, AN_EPOCH])
+    events = left_out(read_ledger(str(tmp_path)), 5 * BATCH)
+    proof = proof_of(tmp_path, digits if with_manifest else None, events)
+    assert not proof.violations
+    assert proof.epochs[0].is_whole
+    assert proof.epochs[0].is_shown
+    (exception,) = proof.exceptions
+    assert exception.startswith(
+        "positions 600 to 720 were left out by name, not lost (attempt 1 was taken back)"
+    )
+    assert exception.count("digits-") == (BATCH if with_manifest else 0)
+
+
+def test_leaving_out_others_than_those_named_is_found(tmp_path, digits, digits_data):
+    write_attempt(tmp_path, digits, digits_data(), attempt=1, start=0, intervals=[5, 1, AN_EPOCH])
+    events = left_out(read_ledger(str(tmp_path)), 5 * BATCH)
+    told = next(event for event in events if event["kind"] == "positions_left_out")
+    told["digests"]["0"] = f"{(int(told['digests']['0'], 16) + 1) % 2**64:016x}"
+    (first, *_) = proof_of(tmp_path, digits, events).violations
+    assert "the keys left out are not those that the order deals" in first

@@ -8,6 +8,7 @@ from hypothesis import settings
 from PIL import Image
 
 from data_pipeline.images.crop import mirrored
+from data_pipeline.order.exclusion import Exclusion
 from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import ImageFolder
@@ -118,6 +119,20 @@ def test_a_cursor_moves_when_a_global_batch_is_whole(digits, digits_data):
     places = [cursor.images_seen for _, cursor in itertools.islice(batches, 6)]
     assert places == [1000, 1000, 1120, 1120, 1120, 1240]
     assert next(batches)[1] == Cursor(1240, 5, digits.digest)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batches_that_are_left_out_never_come_and_the_others_stay_as_they_were(
+    digits, digits_data, size
+):
+    whole, _ = global_batches(digits, digits_data(), 5)
+    left_out = Exclusion(((130, 131), (2 * GLOBAL_BATCH, 3 * GLOBAL_BATCH)))
+    found, cursor = global_batches(digits, digits_data(), 3, size=size, exclusion=left_out)
+    kept = [*range(GLOBAL_BATCH), *range(3 * GLOBAL_BATCH, 5 * GLOBAL_BATCH)]
+    assert found.position.tolist() == kept
+    assert found.key == tuple(whole.key[position] for position in kept)
+    assert torch.equal(found.image, whole.image[kept])
+    assert cursor.images_seen == 5 * GLOBAL_BATCH
 
 
 @pytest.mark.parametrize("flip", [False, True])

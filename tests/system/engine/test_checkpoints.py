@@ -61,6 +61,17 @@ def test_latest_is_the_newest_by_images_then_attempt(store, commit) -> None:
     assert made[2].url.endswith("/000000000128-10")
 
 
+def test_a_tainted_one_is_passed_over_though_it_is_whole(store, commit) -> None:
+    before, newest = commit(8), commit(16)
+    taint = {newest: "saved behind a spike"}.get
+    assert store.latest(taint=taint) == store.newest_or_refuse(taint) == before
+    assert [(one.checkpoint, one.reason) for one in store.passed_over] == [
+        (newest, "saved behind a spike")
+    ]
+    assert store.newest_or_refuse(lambda one: "all are") is None, "the run begins anew"
+    assert store.latest() == newest
+
+
 def test_a_checkpoint_without_all_markers_is_passed_over(store, commit, make_checkpoint) -> None:
     whole = commit(64)
     torn = store.place(128, 1)

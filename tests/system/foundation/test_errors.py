@@ -8,6 +8,7 @@ from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
 from system.foundation.errors import NumericsError
 from system.foundation.errors import RecipeError
+from system.foundation.errors import RolledBack
 from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 
@@ -19,7 +20,9 @@ def test_bad_input_leaves_with_two_and_is_not_tried_again(error: type[BadInput])
     assert issubclass(error, BadInput)
 
 
-@pytest.mark.parametrize(("error", "retryable"), [(NumericsError, False), (StorageError, True)])
+@pytest.mark.parametrize(
+    ("error", "retryable"), [(NumericsError, False), (StorageError, True), (RolledBack, True)]
+)
 def test_failures_leave_with_one(error: type[TrainingSystemError], retryable: bool) -> None:
     assert error.exit_code == 1
     assert error.retryable is retryable

@@ -26,6 +26,7 @@ assert world.sum(value).tolist() == [3.0, 30.0]
 assert value.tolist() == [rank + 1.0, 10.0 * (rank + 1)], "the argument stays as it was"
 assert world.mean(value).tolist() == [1.5, 15.0]
 assert world.broadcast({"from": rank}) == {"from": 0}
+assert world.gather({"from": rank}) == [{"from": 0}, {"from": 1}]
 world.barrier()
 dist.destroy_process_group()
 print("agreed")
@@ -41,6 +42,7 @@ def test_alone_everything_is_its_own_value() -> None:
     assert torch.equal(world.sum(value), value)
     assert torch.equal(world.mean(value), value)
     assert world.broadcast("x") == "x"
+    assert world.gather("x") == ["x"]
     world.barrier()
 
 

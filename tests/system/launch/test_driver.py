@@ -4,11 +4,13 @@ import json
 
 import pytest
 import ray
+from ray.train.v2._internal import constants
 
 from system.foundation import storage
 from system.foundation.settings.evaluation import NoEvaluation
 from system.launch.driver import RAY_LIST
 from system.launch.driver import Plan
+from system.launch.driver import _ray_settings
 from system.launch.driver import _Thread
 from system.launch.driver import check_cluster
 from system.launch.driver import done_line
@@ -114,6 +116,20 @@ def test_on_gpus_and_without_evaluation(recipe, tmp_path):
     assert made.backend_config.backend == "nccl"
     assert made.scaling_config.resources_per_worker == {"CPU": 1, "GPU": 1.0}
     assert made.validation_config is None
+
+
+def test_ray_looks_for_hangs_of_nccl_where_there_is_nccl(recipe):
+    on_gpus = _ray_settings(recipe, "cuda")
+    assert on_gpus["RAY_TRAIN_ENABLE_NCCL_HANG_DETECTOR"] == "1"
+    assert on_gpus["RAY_TRAIN_NCCL_RAS_ACTION"] == "fail"
+    assert on_gpus["RAY_TRAIN_NCCL_RAS_CONFIRM_DURATION_S"] == "3600.0"
+    hangs = recipe.guards.hangs.model_copy(update={"on_hang": "ignore"})
+    off = recipe.model_copy(update={"guards": recipe.guards.model_copy(update={"hangs": hangs})})
+    names = {name for name in on_gpus if "NCCL" in name}
+    for without in (_ray_settings(recipe, "cpu"), _ray_settings(off, "cuda")):
+        assert names.isdisjoint(without)
+    known = {each for each in vars(constants).values() if isinstance(each, str)}
+    assert names <= known, "as this Ray calls them"
 
 
 def test_what_fit_raises_is_raised_in_the_main_thread():

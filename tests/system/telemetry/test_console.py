@@ -105,6 +105,12 @@ def test_the_line_of_progress(events, line):
          "evaluation at 9 images failed: DataError: gone"),
         ({"kind": "skipped_update", "images_seen": 64},
          "update skipped at 64 images: values that are not finite"),
+        ({"kind": "rolled_back", "start": 4096, "stop": 4160, "reason": "the loss was 9"},
+         "taken back to before position 4,096: the loss was 9"),
+        ({"kind": "positions_left_out", "start": 4096, "stop": 4160, "reason": "the loss was 9"},
+         "positions 4,096 to 4,160 left out: the loss was 9"),
+        ({"kind": "hang", "rank": 1, "stage": "data", "reason": "no update", "stacks": "logs/h"},
+         "worker 1 hangs (data): no update; see logs/h"),
         ({"kind": "manifest_changed", "images_seen": 5120, "changes": ["1 shard gone: a"]},
          "goes on at 5,120 images with other shards, which no audit can prove whole: "
          "1 shard gone: a"),

@@ -43,6 +43,12 @@ def test_only_skipped_updates_leave_no_means() -> None:
     assert "train/gradient_norm" not in values
 
 
+def test_a_report_over_nothing_but_what_was_left_out_has_a_pace_of_zero() -> None:
+    values = Window(World()).read()
+    assert values["throughput/images_per_s"] == values["throughput/data_wait_s"] == 0
+    assert "loss/total" not in values
+
+
 def test_a_window_starts_anew_once_read() -> None:
     window = Window(World())
     window.add(outcome(1.0))

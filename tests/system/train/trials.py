@@ -1,6 +1,7 @@
 """Tiny real runs on several workers: every ZeRO stage and precision, and each cut in two."""
 
 import tempfile
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,14 +157,20 @@ class Collector:
 
 
 def run_loop(
-    world: World, recipe: Recipe, *, stop_at: int | None = None, attempt: int = 1
+    world: World,
+    recipe: Recipe,
+    *,
+    stop_at: int | None = None,
+    attempt: int = 1,
+    prepare: Callable[[TrainState], object] = lambda state: None,
 ) -> tuple[Ended, Collector]:
     """The loop on a recipe, up to its end or until it is asked to leave."""
     state = assemble(recipe, world, read_manifest(recipe.data.shards), attempt=attempt)
+    prepare(state)
     collector = Collector(
         state, CheckpointStore(f"{recipe.run.root}/{recipe.run.name}/checkpoints")
     )
-    with _ledger(world, recipe) as ledger, tempfile.TemporaryDirectory() as scratch:
+    with _ledger(world, recipe, attempt) as ledger, tempfile.TemporaryDirectory() as scratch:
         train(
             state,
             collector.store,
@@ -232,7 +239,8 @@ def _cut_in_two(
 
 
 @contextmanager
-def _ledger(world: World, recipe: Recipe) -> Iterator[Ledger]:
+def _ledger(world: World, recipe: Recipe, attempt: int = 1) -> Iterator[Ledger]:
     url = f"{recipe.run.root}/{recipe.run.name}"
-    with Ledger(url, f"worker-{world.rank}", run=recipe.run.name) as ledger:
+    name = recipe.run.name
+    with Ledger(url, f"worker-{world.rank}", run=name, attempt=attempt) as ledger:
         yield ledger

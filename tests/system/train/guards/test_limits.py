@@ -8,9 +8,9 @@ from system.foundation.settings.autoencoder import FixedPosterior
 from system.foundation.settings.autoencoder import LearnedPosterior
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.autoencoder import UniformPosterior
-from system.train.guards import check_likelihood
-from system.train.guards import check_skips
-from system.train.guards import likelihood_floor
+from system.train.guards.limits import check_likelihood
+from system.train.guards.limits import check_skips
+from system.train.guards.limits import likelihood_floor
 from system.train.state import Progress
 
 
