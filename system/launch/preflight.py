@@ -1,6 +1,6 @@
 """What is checked before anything starts: each check is quick, harms nothing, and says one thing.
 
-All raise an error of the BadInput family, which ends a program with exit code 2.
+All raise an error of the BadInput family, which ends a program with exit code 2, or 4 for data.
 """
 
 import os
