@@ -24,7 +24,7 @@ class TrainingSystemError(Exception):
     """An error of this system. `retryable` says whether a restart can help."""
 
     retryable = False
-    exit_code = ExitCode.FAILED
+    exit_code: int = ExitCode.FAILED
 
 
 class BadInput(TrainingSystemError):

@@ -99,6 +99,7 @@ class TrainState:
     features: FeatureSet | None = None  # what comes with the images
     attempt: int = 1
     progress: Progress = field(default_factory=Progress)
+    began: int = 0  # the images seen where this attempt took the run up
 
     @property
     def micro_batch(self) -> int:
@@ -141,6 +142,7 @@ class TrainState:
         if self.critic is not None:
             self.critic.restore(folder / "critic")
         self.progress = Progress(**{name: saved[name] for name in asdict(self.progress)})
+        self.began = self.progress.images_seen
         return changed_data(saved, self.manifest)
 
     def close(self) -> None:

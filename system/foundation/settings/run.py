@@ -46,7 +46,9 @@ class Cluster(Record):
         None, description="images per worker per pass; null puts a worker's whole share in one pass"
     )
     max_failures: Annotated[int, Field(ge=-1)] = Field(
-        3, description="restarts after crashes before giving up (-1: no limit)"
+        3,
+        description="restarts after crashes in a row, with no new checkpoint between them, before "
+        "giving up (-1: no limit); see system/launch/retry_policy.py",
     )
     start_timeout_s: PositiveInt = Field(
         120, description="seconds to wait for the workers to start"

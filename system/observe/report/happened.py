@@ -16,6 +16,7 @@ from system.telemetry.ledger import Event
 TROUBLE = {
     "resumed": "taken up again",
     "worker_failed": "worker failed",
+    "failure_decided": "decided on a failure",
     "skipped_update": "update skipped",
     "bad_sample": "sample left out",
     "checkpoint_passed_over": "checkpoint passed over",
