@@ -40,11 +40,13 @@ from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
+from system.launch.locks import Holding
 from system.launch.locks import check_not_driven
 from system.launch.locks import driver_lock
 from system.launch.placement import Placement
 from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
+from system.launch.resumption import tell_of_start
 from system.launch.retention import retention
 from system.launch.worker import Assignment
 from system.launch.worker import work
@@ -96,10 +98,11 @@ def drive(resolved: Resolved[Recipe]) -> int:
         return run_again_inside(offered)
     with joined() as resources:
         plan = check_cluster(plan, resources)
-        with driver_lock(plan.url), legible_failures(plan.url):
+        with driver_lock(plan.url) as held, legible_failures(plan.url):
+            tell_of_start(plan.url, resolved, ROOT, images_seen=plan.images_seen)
             write_provenance(plan.url, resolved, ROOT)
             set_aside_unusable_list(plan.url)
-            _train(plan)
+            _train(plan, held)
     return 0
 
 
@@ -225,7 +228,7 @@ def _ray_settings(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _train(plan: Plan) -> None:
+def _train(plan: Plan, held: Holding) -> None:
     recipe, started = plan.recipe, time.monotonic()
     os.environ.update(_ray_settings(recipe))
     follower = Follower(plan.url)
@@ -237,6 +240,7 @@ def _train(plan: Plan) -> None:
     patience = 2.0
     try:
         while not fit.join(POLL_S):
+            held.check()
             _show(follower.poll(), sinks)
         _show(follower.poll(), sinks)
         fit.raise_error()

@@ -18,6 +18,13 @@ class Run(Record):
     )
     root: str = Field("runs", description="folder or url that holds runs (any fsspec url)")
     seed: int = Field(0, ge=0, description="seed of every random stream of the run")
+    allow_changes: tuple[
+        Literal["run.seed", "data.crop", "data.flip", "data.selection", "data.window_shards"], ...
+    ] = Field(
+        (),
+        description="keys of the data's order and randomness that a run may change when it goes "
+        "on; samples of the epoch under way may then come twice or not at all",
+    )
     total_images: PositiveInt = Field(description="training images after which the run is done")
     global_batch: PositiveInt = Field(description="images per update, whatever the cluster's size")
     report_every_images: PositiveInt = Field(description="images between two ledger reports")

@@ -107,7 +107,6 @@ def provenance(run: RunFolder) -> str:
             "command": command,
             "commit": start.get("commit"),
             "recipe": start.get("recipe_digest"),
-            "python": start.get("python"),
             **_mapping(start.get("versions")),
         }
         rows = "".join(
