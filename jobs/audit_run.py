@@ -8,7 +8,7 @@ Puts the intervals of positions that all attempts consumed in line, without what
 compares the digests of the keys delivered with those due. Names every exception: samples left out
 and why, what stood in for them, updates that were skipped. Whole epochs are proven by the ledger
 alone; of an epoch that is not whole the manifest is read as well, from where the ledger says or
-from `shards`. Leaves with 0 where all is proven, 1 where not, 2 where there is no account.
+from `shards`. Leaves with 0 where all is proven, 1 where not, 4 where there is no account.
 
 Time: seconds; of 160 epochs of ImageNet, about a minute.
 """
@@ -16,8 +16,7 @@ Time: seconds; of 160 epochs of ImageNet, about a minute.
 from data_pipeline.audit.request import Audit
 from data_pipeline.audit.request import audit
 from system.foundation.config import Resolved
-from system.launch.command import EXIT_FAILED
-from system.launch.command import EXIT_OK
+from system.foundation.errors import ExitCode
 from system.launch.command import command
 
 
@@ -25,7 +24,7 @@ def main(resolved: Resolved[Audit]) -> int:
     """Audit, and say what was found."""
     proof, text = audit(resolved.recipe)
     print(text)
-    return EXIT_OK if proof.holds else EXIT_FAILED
+    return ExitCode.DONE if proof.holds else ExitCode.FAILED
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 Compares the size and the digest of every shard, and its members with the manifest's rows. Where a
 shard differs, each damaged sample is named: key, bytes, reason. Also told are shards that are
 missing, and tars that the manifest does not know. Prints a line for each finding; `report` has them
-all as JSON. Leaves with 0 where all is well, 1 where something is damaged, 2 where there is no
+all as JSON. Leaves with 0 where all is well, 1 where something is damaged, 4 where there is no
 manifest to compare with.
 
 Time: that of reading the bytes from storage, a few threads at a time, and on one core about
@@ -16,8 +16,7 @@ Time: that of reading the bytes from storage, a few threads at a time, and on on
 from data_pipeline.tars.verification import Verification
 from data_pipeline.tars.verification import verify
 from system.foundation.config import Resolved
-from system.launch.command import EXIT_FAILED
-from system.launch.command import EXIT_OK
+from system.foundation.errors import ExitCode
 from system.launch.command import command
 
 
@@ -25,7 +24,7 @@ def main(resolved: Resolved[Verification]) -> int:
     """Verify, and say what was found."""
     verified = verify(resolved.recipe)
     print(verified.summary())
-    return EXIT_FAILED if verified.findings else EXIT_OK
+    return ExitCode.FAILED if verified.findings else ExitCode.DONE
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ R = TypeVar("R", bound=BaseModel)
 INDIFFERENT_KEYS = (
     "run.name",
     "run.root",
+    "run.allow_changes",
     "run.report_every_images",
     "run.checkpoint_every_images",
     "run.keep_checkpoints",

@@ -1,19 +1,36 @@
-"""The errors a user may meet: what was found, what was expected, where, and what to do."""
+"""The errors a user may meet: what was found, what was expected, where, and what to do.
 
-EXIT_BAD_INPUT = 2
+And the exit codes of the programs in `jobs/`, by which a scheduler may decide without reading.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """With what a program leaves. Only after PREEMPTED is it right to start it again unseen."""
+
+    DONE = 0
+    FAILED = 1  # for a reason that nobody foresaw, or a check that does not hold
+    BAD_INPUT = 2  # the recipe, the cluster or the checkpoint does not fit: a person must change it
+    NUMERICS = 3  # a loss or gradient stayed not finite, or is better than can be
+    DATA = 4  # shards or samples are missing or damaged
+    STORAGE = 5  # a store or a disk did not take or give what it should
+    STALLED = 6  # a stage gave nothing for longer than allowed, again and again
+    PREEMPTED = 75  # the machine was taken away (EX_TEMPFAIL): the same command goes on
+    INTERRUPTED = 130  # by a person: Ctrl-C, or the terminal closed
 
 
 class TrainingSystemError(Exception):
     """An error of this system. `retryable` says whether a restart can help."""
 
     retryable = False
-    exit_code = 1
+    exit_code: int = ExitCode.FAILED
 
 
 class BadInput(TrainingSystemError):
-    """Something the user gave cannot be used; nothing on disk was touched. Exit code 2."""
+    """Something the user gave cannot be used; nothing on disk was touched."""
 
-    exit_code = EXIT_BAD_INPUT
+    exit_code = ExitCode.BAD_INPUT
 
 
 class RecipeError(BadInput):
@@ -22,6 +39,8 @@ class RecipeError(BadInput):
 
 class DataError(BadInput):
     """Shards or their manifest are missing, damaged, or of other data than was expected."""
+
+    exit_code = ExitCode.DATA
 
 
 class CheckpointError(BadInput):
@@ -35,17 +54,28 @@ class ClusterError(BadInput):
 class NumericsError(TrainingSystemError):
     """A loss or gradient was not finite too often for training to go on."""
 
+    exit_code = ExitCode.NUMERICS
+
 
 class StorageError(TrainingSystemError):
     """A url could not be read or written. Trying again may help: stores fail now and then."""
 
     retryable = True
+    exit_code = ExitCode.STORAGE
 
 
 class StalledError(TrainingSystemError):
     """A stage gave nothing for longer than allowed. The message says which, and what it was at."""
 
     retryable = True
+    exit_code = ExitCode.STALLED
+
+
+class Preempted(TrainingSystemError):
+    """The machine was taken away from the run. The same command goes on elsewhere."""
+
+    retryable = True
+    exit_code = ExitCode.PREEMPTED
 
 
 class RolledBack(TrainingSystemError):
@@ -53,3 +83,4 @@ class RolledBack(TrainingSystemError):
     without the positions which the ledger's `rolled_back` event names."""
 
     retryable = True
+    exit_code = ExitCode.NUMERICS

@@ -3,8 +3,9 @@
     if __name__ == "__main__":
         command(main, "configs/simflow_digits.yaml", about=__doc__)
 
-`main` takes the resolved settings and returns an exit code. Bad input is one message on stderr and
-exit code 2; anything else that goes wrong keeps its traceback.
+`main` takes the resolved settings and returns an exit code. An error of this system is one message
+on stderr and an exit code of its own (`ExitCode`); anything else keeps its traceback and leaves
+with 1.
 """
 
 import signal
@@ -24,17 +25,19 @@ from pydantic import BaseModel
 from system.foundation.config import Resolved
 from system.foundation.config import describe
 from system.foundation.config import resolve
+from system.foundation.errors import ExitCode
 from system.foundation.errors import RecipeError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.overlay import is_bare
 from system.foundation.recipe import Recipe
 
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 ROOT = Path(__file__).resolve().parents[2]
 
 R = TypeVar("R", bound=BaseModel)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: how a scheduler takes a machine away. It unwinds a program as Ctrl-C does."""
 
 
 def command(
@@ -67,23 +70,26 @@ def run(
     schema: type[BaseModel],
     arguments: Sequence[str],
 ) -> int:
-    """The exit code of `main`: 0, 2 for bad input, 130 when interrupted, else 1 or the error's."""
+    """The exit code of `main`: what it returns, the error's, or that of how it was ended."""
     path = None if recipe is None else ROOT / recipe
     try:
         settings = [each for each in arguments if each not in ("-h", "--help")]
         if len(settings) < len(arguments):
             print(help_page(path, about, schema, settings))
-            return EXIT_OK
-        return main(resolve(path, _checked(arguments), schema)) or EXIT_OK
+            return ExitCode.DONE
+        return main(resolve(path, _checked(arguments), schema)) or ExitCode.DONE
     except TrainingSystemError as error:
         print(f"{_title(error)}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except Terminated:
+        print("terminated; what was started is stopped", file=sys.stderr, flush=True)
+        return ExitCode.PREEMPTED
     except KeyboardInterrupt:
         print("interrupted; what was started is stopped", file=sys.stderr, flush=True)
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     except Exception:  # the rim: everything that is left gets its traceback and exit code 1
         traceback.print_exc()
-        return EXIT_FAILED
+        return ExitCode.FAILED
 
 
 def help_page(
@@ -118,7 +124,7 @@ def _terminate_like_interrupt() -> Iterator[None]:
     """SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that it ends what it started."""
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -31,6 +31,7 @@ from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.launch import preflight
+from system.launch.causes import stated
 from system.launch.cluster import is_given
 from system.launch.cluster import joined
 from system.launch.cluster import machine
@@ -39,11 +40,13 @@ from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
-from system.launch.failures import permanent
+from system.launch.locks import Holding
 from system.launch.locks import check_not_driven
 from system.launch.locks import driver_lock
+from system.launch.placement import Placement
 from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
+from system.launch.resumption import tell_of_start
 from system.launch.retention import retention
 from system.launch.worker import Assignment
 from system.launch.worker import work
@@ -95,10 +98,11 @@ def drive(resolved: Resolved[Recipe]) -> int:
         return run_again_inside(offered)
     with joined() as resources:
         plan = check_cluster(plan, resources)
-        with driver_lock(plan.url), legible_failures(plan.url):
+        with driver_lock(plan.url) as held, legible_failures(plan.url):
+            tell_of_start(plan.url, resolved, ROOT, images_seen=plan.images_seen)
             write_provenance(plan.url, resolved, ROOT)
             set_aside_unusable_list(plan.url)
-            _train(plan)
+            _train(plan, held)
     return 0
 
 
@@ -168,6 +172,7 @@ def trainer(plan: Plan) -> TorchTrainer:
     """Ray's trainer for a plan: everything it needs is derived from the recipe."""
     recipe, cuda = plan.recipe, plan.device == "cuda"
     per_worker = {"CPU": recipe.cluster.cpus_per_worker} | ({"GPU": 1.0} if cuda else {})
+    placement = Placement(recipe.cluster.workers, per_worker)
     return TorchTrainer(
         work,
         train_loop_config=Assignment(recipe, plan.url, plan.device).to_mapping(),
@@ -178,9 +183,10 @@ def trainer(plan: Plan) -> TorchTrainer:
         run_config=ray.train.RunConfig(
             name="checkpoints",
             storage_path=plan.url,
-            failure_config=ray.train.FailureConfig(max_failures=recipe.cluster.max_failures),
+            # How often is for `FailureWatch` to say, which looks at the errors.
+            failure_config=ray.train.FailureConfig(max_failures=-1),
             checkpoint_config=retention(recipe),
-            callbacks=[FailureWatch(plan.url, recipe.run.name)],
+            callbacks=[FailureWatch(plan.url, recipe, placement), placement],
         ),
         validation_config=_validation(plan),
     )
@@ -237,7 +243,7 @@ def _hang_detector(recipe: Recipe, device: str) -> dict[str, str]:
     }
 
 
-def _train(plan: Plan) -> None:
+def _train(plan: Plan, held: Holding) -> None:
     recipe, started = plan.recipe, time.monotonic()
     os.environ.update(_ray_settings(recipe, plan.device))
     follower = Follower(plan.url)
@@ -249,6 +255,7 @@ def _train(plan: Plan) -> None:
     patience = 2.0
     try:
         while not fit.join(POLL_S):
+            held.check()
             _show(follower.poll(), sinks)
         _show(follower.poll(), sinks)
         fit.raise_error()
@@ -320,5 +327,5 @@ class _Thread:
         """Raise what `fit` raised: the error of this system inside it, where there is one."""
         if self._error is None:
             return
-        found: TrainingSystemError | None = permanent(self._error)
+        found: TrainingSystemError | None = stated(self._error)
         raise found or self._error

@@ -3,9 +3,8 @@
     with driver_lock("/data/runs/digits"):
         ...  # no other driver of this run, here or on another machine that mounts the folder
 
-A lock is on an open file (`flock`), so neither a crash nor a SIGKILL leaves a run locked. Object
-stores know no such lock: a run there is not protected from a second driver; that takes a lease,
-which a later version brings.
+A lock is on an open file (`flock`), so neither a crash nor a SIGKILL leaves a run locked. Where
+there are no such locks, in object stores and on some file systems, a `lease` takes their place.
 """
 
 import fcntl
@@ -22,9 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from typing import Any
+from typing import Protocol
 
 from system.foundation import storage
 from system.foundation.errors import ClusterError
+from system.launch.lease import check_not_leased
+from system.launch.lease import lease
 
 DRIVER_LOCK = "driver.lock"
 FOLDER_LOCK = "owner.lock"
@@ -35,18 +37,31 @@ PATIENCE_S = 1.0
 log = logging.getLogger(__name__)
 
 
+class Holding(Protocol):
+    """What a driver holds its run by."""
+
+    def check(self) -> None:
+        """Raise ClusterError once the run is no longer this driver's."""
+
+
+class _Locked:
+    """A lock of the kernel's is never lost."""
+
+    def check(self) -> None:
+        """It is held until it is let go of."""
+
+
 @contextmanager
-def driver_lock(url: str) -> Iterator[None]:
+def driver_lock(url: str) -> Iterator[Holding]:
     """Hold a run for its one driver. Raises ClusterError, naming the holder, if another drives it.
 
-    `url` is the run's folder; on an object store this does nothing (see above). The lock belongs to
-    the process that drives, not to one that started it: that one would lock out its own child.
+    `url` is the run's folder. The lock belongs to the process that drives, not to one that started
+    it: that one would lock out its own child.
     """
-    if not storage.is_local(url):
-        yield
+    if not storage.is_local(url) or not _locks(path := _place(url)):
+        with lease(url) as held:
+            yield held
         return
-    path = _place(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         deadline = time.monotonic() + PATIENCE_S
         while not _take(file):
@@ -55,14 +70,17 @@ def driver_lock(url: str) -> Iterator[None]:
             time.sleep(0.05)
         _sign(file)
         try:
-            yield
+            yield _Locked()
         finally:
             file.truncate(0)
 
 
 def check_not_driven(url: str) -> None:
     """Raise ClusterError if a driver of this run is alive; nothing is written or kept."""
-    if not storage.is_local(url) or not (path := _place(url)).exists():
+    if not storage.is_local(url):
+        check_not_leased(url)
+        return
+    if not (path := _place(url)).exists():
         return
     with path.open("r") as file:
         if not _take(file, fcntl.LOCK_SH):
@@ -101,6 +119,20 @@ def _remove_abandoned(parent: Path) -> None:
 
 def _place(url: str) -> Path:
     return storage.local_path(url) / "logs" / DRIVER_LOCK
+
+
+def _locks(path: Path) -> bool:
+    """Whether the file system of a path knows locks at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            log.info("%s cannot be locked (%s): a lease takes the lock's place", path, error)
+            return False
+    return True
 
 
 def _take(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:

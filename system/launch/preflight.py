@@ -1,6 +1,6 @@
 """What is checked before anything starts: each check is quick, harms nothing, and says one thing.
 
-All raise an error of the BadInput family, which ends a program with exit code 2.
+All raise an error of the BadInput family, which ends a program with exit code 2, or 4 for data.
 """
 
 import os
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 
@@ -114,10 +115,16 @@ def answering_storage() -> Iterator[None]:
 def check_places(recipe: Recipe, folder: Path) -> None:
     """Raise BadInput for a place that a run cannot use.
 
-    That is memory, which no two processes share, and a relative path inside Ray's temporary copy of
-    the tree. `folder` is the working directory; the copy is deleted with the submitted job.
+    That is memory, which no two processes share, a url with a password in it, which the run's
+    folder would tell to all who read it, and a relative path inside Ray's temporary copy of the
+    tree. `folder` is the working directory; the copy is deleted with the submitted job.
     """
     for key, value in places(recipe).items():
+        if any(urlsplit(part).password is not None for part in value.split("::")):
+            raise BadInput(
+                f"{key} is a url with a password in it, which recipe, ledger and logs would keep. "
+                "Credentials belong into the environment or the files of the store's own tools."
+            )
         if "memory" in value.rpartition("://")[0].split("::"):
             raise BadInput(
                 f"{key} is {value!r}, but the workers are other processes and do not see this "

@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.config import recipe_digest
 from system.foundation.recipe import Recipe
+from system.foundation.versions import versions
 
 # Who submits a job knows the commit; the copy of the tree that Ray makes has no history.
 COMMIT_VARIABLE = "LATENT_FLOWS_COMMIT"
-PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "timm", "numpy", "pydantic", "wandb")
 
 
 def commit(root: Path) -> str | None:
@@ -42,8 +41,7 @@ def provenance(resolved: Resolved[Recipe], root: Path) -> dict[str, Any]:
         "tree": root.name if "_ray_pkg_" in root.name else None,
         "recipe_digest": recipe_digest(resolved.recipe),
         "origins": resolved.sources,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "host": platform.node(),
         "processors": os.cpu_count(),
     }
@@ -73,10 +71,3 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

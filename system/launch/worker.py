@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +35,12 @@ from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
-from system.launch.failures import summary
+from system.launch.causes import summary
+from system.launch.failures import decided_micro_batch
+from system.launch.failures import stamp
+from system.launch.failures import with_micro_batch
 from system.launch.retention import unmeasured
+from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.train.assemble import assemble
@@ -43,6 +48,7 @@ from system.train.guards.deadman import Deadman
 from system.train.guards.pulse import Pulse
 from system.train.loop import train
 from system.train.report import StepReport
+from system.train.state import TrainState
 
 ASK_TIMEOUT_S = 0.2
 
@@ -74,7 +80,8 @@ def work(values: dict[str, Any]) -> None:
     assignment = Assignment.from_mapping(values)
     recipe, world = assignment.recipe, _world(assignment.device)
     torch.set_num_threads(max(1, int(recipe.cluster.cpus_per_worker)))
-    attempt = _agree(next_attempt(assignment.url) if world.is_first else None)
+    attempt, micro_batch = _agree(_standing(assignment.url) if world.is_first else None)
+    recipe = with_micro_batch(recipe, micro_batch)
     manifest = read_manifest(recipe.data.shards)
     store = CheckpointStore(storage.join(assignment.url, "checkpoints"))
     with (
@@ -82,13 +89,13 @@ def work(values: dict[str, Any]) -> None:
         Ledger(
             assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
         ) as ledger,
-        _told(ledger, world),
+        _told(ledger, world) as told,
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
         pulse = Pulse()
         with Deadman(pulse, recipe.guards.hangs, ledger, world.rank):
-            state = assemble(recipe, world, manifest, attempt=attempt)
+            state = told.state = assemble(recipe, world, manifest, attempt=attempt)
             reporter = RayReporter(recipe, store, world, ledger, attempt)
             train(state, store, reporter, ledger, scratch=Path(at), pulse=pulse)
             # The last upload goes on in a thread of Ray's; the folder must outlive it.
@@ -179,10 +186,16 @@ class RayReporter:
         return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
 
 
-def next_attempt(url: str) -> int:
+def next_attempt(events: Iterable[Event]) -> int:
     """The number of this life of the run: one more than the highest in its ledger."""
-    started = [e["attempt"] for e in read_ledger(url) if e["kind"] == "attempt_started"]
+    started = [e["attempt"] for e in events if e["kind"] == "attempt_started"]
     return 1 + max(started, default=0)
+
+
+def _standing(url: str) -> tuple[int, int | None]:
+    """The number of this attempt, and the micro-batch that failures have made smaller."""
+    events = read_ledger(url)
+    return next_attempt(events), decided_micro_batch(events)
 
 
 def _world(device: str) -> World:
@@ -196,9 +209,17 @@ def _agree(value: Any) -> Any:
     return broadcast_from_rank_zero(value)
 
 
+@dataclass(slots=True)
+class _Told:
+    """What the end of an attempt is told with, as soon as it is there."""
+
+    state: TrainState | None = None
+
+
 @contextmanager
-def _told(ledger: Ledger, world: World) -> Iterator[None]:
+def _told(ledger: Ledger, world: World) -> Iterator[_Told]:
     """The ledger tells when an attempt begins and how it ends; from where it goes on, `restore`."""
+    told = _Told()
     if world.is_first:
         # Before anything can fail, so that the next attempt has a number of its own.
         ledger.write(
@@ -209,8 +230,10 @@ def _told(ledger: Ledger, world: World) -> Iterator[None]:
             process=os.getpid(),
         )
     try:
-        yield
+        yield told
     except BaseException as error:
+        if told.state is not None:
+            stamp(error, told.state.progress.images_seen, began=told.state.began)
         ledger.write("attempt_finished", outcome="failed", rank=world.rank, error=summary(error))
         raise
     if world.is_first:

@@ -129,6 +129,8 @@ def event_line(event: Event) -> str | None:
             return f"bad sample {event.get('key', '')}: {event.get('reason', '')}"
         case "worker_failed":
             return f"worker {event.get('rank', '?')} failed: {event.get('error', '')}"
+        case "failure_decided":
+            return _decision_line(event)
         case "run_finished":
             return f"finished {at} after {clock(event.get('seconds', 0.0))}"
     return None
@@ -138,6 +140,16 @@ def _attempt_line(event: Event) -> str:
     workers = event.get("workers", 1)
     crew = f"{workers} worker{'s' if workers != 1 else ''} on {event.get('device', 'cpu')}"
     return f"attempt {event['attempt']} starts with {crew}"
+
+
+def _decision_line(event: Event) -> str:
+    wait_s, node = event.get("wait_s"), event.get("without_node")
+    parts = [
+        "starts the workers again" if event.get("action") == "restart" else "ends the run",
+        *([f"in {wait_s:g} s"] if wait_s else []),
+        *([f"without node {node}"] if node else []),
+    ]
+    return f"{' '.join(parts)}: {event.get('reason', '')}"
 
 
 def _evaluation_numbers(values: Mapping[str, Any]) -> str:

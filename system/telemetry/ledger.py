@@ -34,6 +34,7 @@ SUFFIX = ".jsonl"
 EVENTS_PER_PART = 256
 
 Kind = Literal[
+    "driver_started",
     "attempt_started",
     "resumed",
     "report",
@@ -53,6 +54,7 @@ Kind = Literal[
     "data_counted",
     "manifest_changed",
     "worker_failed",
+    "failure_decided",
     "attempt_finished",
     "run_finished",
 ]

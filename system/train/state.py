@@ -26,9 +26,11 @@ from system.engine.checkpoints import read_state
 from system.engine.deepspeed_engine import Engine
 from system.foundation.batch_cut import cut_batch
 from system.foundation.config import flatten
+from system.foundation.config import recipe_digest
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
+from system.foundation.versions import versions
 from system.foundation.world import World
 from system.objectives.perceptual import PerceptualLoss
 from system.train.guards.gradients import GradientTaps
@@ -76,6 +78,11 @@ FROZEN_KEYS = (
     "engine.optimiser.kind",
 )
 
+# Those of them that a run may change all the same, when it is told so.
+ALLOWABLE = ("run.seed", "data.crop", "data.flip", "data.selection", "data.window_shards")
+# What a checkpoint says for people to read; one that does not is as good.
+TOLD = frozenset({"zero_stage", "micro_batch", "recipe_digest", "versions"})
+
 
 @dataclass(slots=True)
 class Progress:
@@ -102,6 +109,7 @@ class TrainState:
     taps: GradientTaps | None = None  # at the parts of the joint model
     attempt: int = 1
     progress: Progress = field(default_factory=Progress)
+    began: int = 0  # the images seen where this attempt took the run up
 
     @property
     def micro_batch(self) -> int:
@@ -145,6 +153,7 @@ class TrainState:
         if self.critic is not None:
             self.critic.restore(folder / "critic")
         self.progress = Progress(**{name: saved[name] for name in asdict(self.progress)})
+        self.began = self.progress.images_seen
         return changed_data(saved, self.manifest)
 
     def close(self) -> None:
@@ -158,14 +167,18 @@ class TrainState:
             **asdict(self.progress),
             "attempt": self.attempt,
             "world_size": self.world.size,
+            "zero_stage": self.recipe.engine.zero_stage,
+            "micro_batch": self.micro_batch,
             "seed": self.recipe.run.seed,
+            "recipe_digest": recipe_digest(self.recipe),
+            "versions": versions(),
             "manifest_digest": self.manifest.digest,
             "manifest": self.manifest.heads(),
             "recipe": self.recipe.model_dump(mode="json"),
         }
 
     def _mismatches(self, saved: Mapping[str, Any]) -> list[str]:
-        missing = sorted(self._statement().keys() - saved.keys())
+        missing = sorted(self._statement().keys() - saved.keys() - TOLD)
         if missing:
             return [f"{STATE} lacks {', '.join(missing)}"]
         problems = frozen_changes(recipe_from_mapping(saved["recipe"]), self.recipe)
@@ -195,11 +208,22 @@ def changed_data(saved: Mapping[str, Any], manifest: Manifest) -> list[str]:
 
 
 def frozen_changes(before: Recipe, now: Recipe) -> list[str]:
-    """One line for each key that differs although a run may not change it."""
+    """One line for each key that differs although a run may not change it, or not unless told."""
     old, new = flatten(before), flatten(now)
     return [
-        f"{key}: {old.get(key)} before, {new.get(key)} now"
+        f"{key}: {old.get(key)} before, {new.get(key)} now{_allowing(key)}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
         and any(fnmatch.fnmatchcase(key, pattern) for pattern in FROZEN_KEYS)
+        and _allowable(key) not in now.run.allow_changes
     ]
+
+
+def _allowable(key: str) -> str | None:
+    """What run.allow_changes calls a key that does not concern the weights."""
+    return next((each for each in ALLOWABLE if key == each or key.startswith(f"{each}.")), None)
+
+
+def _allowing(key: str) -> str:
+    allowable = _allowable(key)
+    return "" if allowable is None else f"; 'run.allow_changes=[{allowable}]' goes on with it"

@@ -18,6 +18,13 @@ class Run(Record):
     )
     root: str = Field("runs", description="folder or url that holds runs (any fsspec url)")
     seed: int = Field(0, ge=0, description="seed of every random stream of the run")
+    allow_changes: tuple[
+        Literal["run.seed", "data.crop", "data.flip", "data.selection", "data.window_shards"], ...
+    ] = Field(
+        (),
+        description="keys of the data's order and randomness that a run may change when it goes "
+        "on; samples of the epoch under way may then come twice or not at all",
+    )
     total_images: PositiveInt = Field(description="training images after which the run is done")
     global_batch: PositiveInt = Field(description="images per update, whatever the cluster's size")
     report_every_images: PositiveInt = Field(description="images between two ledger reports")
@@ -46,7 +53,9 @@ class Cluster(Record):
         None, description="images per worker per pass; null puts a worker's whole share in one pass"
     )
     max_failures: Annotated[int, Field(ge=-1)] = Field(
-        3, description="restarts after crashes before giving up (-1: no limit)"
+        3,
+        description="restarts after crashes in a row, with no new checkpoint between them, before "
+        "giving up (-1: no limit); see system/launch/retry_policy.py",
     )
     start_timeout_s: PositiveInt = Field(
         120, description="seconds to wait for the workers to start"

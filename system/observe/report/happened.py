@@ -16,6 +16,7 @@ from system.telemetry.ledger import Event
 TROUBLE = {
     "resumed": "taken up again",
     "worker_failed": "worker failed",
+    "failure_decided": "decided on a failure",
     "skipped_update": "update skipped",
     "rolled_back": "taken back for a spike",
     "positions_left_out": "positions left out",
@@ -109,7 +110,6 @@ def provenance(run: RunFolder) -> str:
             "command": command,
             "commit": start.get("commit"),
             "recipe": start.get("recipe_digest"),
-            "python": start.get("python"),
             **_mapping(start.get("versions")),
         }
         rows = "".join(

@@ -226,7 +226,7 @@ def test_the_job_indexes(foreign_url):
     assert done.returncode == 0, done.stderr
     assert "13 images of 3 classes" in done.stdout
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
+    assert refused.returncode == 4
     assert "there is a manifest already" in refused.stderr
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
     assert "label_field" in shown.stdout

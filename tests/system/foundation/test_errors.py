@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -6,26 +7,46 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
 from system.foundation.errors import DataError
+from system.foundation.errors import ExitCode
 from system.foundation.errors import NumericsError
+from system.foundation.errors import Preempted
 from system.foundation.errors import RecipeError
 from system.foundation.errors import RolledBack
+from system.foundation.errors import StalledError
 from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (TrainingSystemError, 1, False),
+        (RecipeError, 2, False),
+        (CheckpointError, 2, False),
+        (ClusterError, 2, False),
+        (NumericsError, 3, False),
+        (RolledBack, 3, True),
+        (DataError, 4, False),
+        (StorageError, 5, True),
+        (StalledError, 6, True),
+        (Preempted, 75, True),
+    ],
+)
+def test_every_error_has_its_exit_code_and_says_whether_a_restart_can_help(
+    error: type[TrainingSystemError], code: int, retryable: bool
+) -> None:
+    assert error.exit_code == code
+    assert error.retryable is retryable
+
+
 @pytest.mark.parametrize("error", [RecipeError, DataError, CheckpointError, ClusterError])
-def test_bad_input_leaves_with_two_and_is_not_tried_again(error: type[BadInput]) -> None:
-    assert error.exit_code == 2
-    assert not error.retryable
+def test_what_the_user_gave_is_one_family(error: type[TrainingSystemError]) -> None:
     assert issubclass(error, BadInput)
 
 
-@pytest.mark.parametrize(
-    ("error", "retryable"), [(NumericsError, False), (StorageError, True), (RolledBack, True)]
-)
-def test_failures_leave_with_one(error: type[TrainingSystemError], retryable: bool) -> None:
-    assert error.exit_code == 1
-    assert error.retryable is retryable
+def test_the_runbook_explains_every_exit_code() -> None:
+    runbook = (Path(__file__).parents[3] / "ops" / "runbook.md").read_text("utf-8")
+    assert all(f"| {code.value} |" in runbook for code in ExitCode)
 
 
 def test_errors_cross_between_processes() -> None:

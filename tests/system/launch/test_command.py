@@ -7,7 +7,10 @@ import pytest
 from pydantic import Field
 
 from system.foundation.errors import ClusterError
+from system.foundation.errors import DataError
 from system.foundation.errors import NumericsError
+from system.foundation.errors import Preempted
+from system.foundation.errors import StorageError
 from system.foundation.settings.record import Record
 from system.launch.command import command
 from system.launch.command import run
@@ -35,7 +38,10 @@ def leave_with(result):
         (0, ["count=3"], 0, ""),
         (5, [], 5, ""),
         (ClusterError("two CPUs"), [], 2, "cluster error: two CPUs\n"),
-        (NumericsError("not finite"), [], 1, "numerics error: not finite\n"),
+        (NumericsError("not finite"), [], 3, "numerics error: not finite\n"),
+        (DataError("no shards"), [], 4, "data error: no shards\n"),
+        (StorageError("bucket gone"), [], 5, "storage error: bucket gone\n"),
+        (Preempted("node drained"), [], 75, "preempted: node drained\n"),
         (KeyboardInterrupt(), [], 130, "interrupted; what was started is stopped\n"),
         (None, ["cout=3"], 2, "count"),
         (None, ["count=-3"], 2, "count"),
@@ -93,16 +99,26 @@ def test_a_first_argument_may_come_without_its_key(arguments, code):
     assert left.value.code == code
 
 
-def test_termination_unwinds_like_an_interrupt(capsys):
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 75, "terminated"), (signal.SIGHUP, 130, "interrupted")],
+)
+def test_termination_unwinds_like_an_interrupt(capsys, number, code, said):
+    before, unwound = signal.getsignal(number), []
 
     def main(resolved):
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            unwound.append(number)
+            raise
 
     with pytest.raises(SystemExit) as left:
         command(main, None, about="", schema=Settings, arguments=[])
-    assert left.value.code == 130
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert left.value.code == code
+    assert unwound == [number]
+    assert signal.getsignal(number) == before
+    assert f"{said}; what was started is stopped" in capsys.readouterr().err
 
 
 def test_a_job_explains_itself(program):

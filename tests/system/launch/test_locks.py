@@ -1,5 +1,7 @@
 """A run has one driver at a time, and a killed owner leaves neither lock nor folder behind."""
 
+import errno
+import fcntl
 import json
 import os
 import platform
@@ -7,6 +9,7 @@ import signal
 
 import pytest
 
+from system.foundation import storage
 from system.foundation.errors import ClusterError
 from system.launch.locks import FOLDER_LOCK
 from system.launch.locks import check_not_driven
@@ -66,8 +69,25 @@ def test_looking_leaves_nothing_and_takes_nothing(tmp_path):
     with driver_lock(url), pytest.raises(ClusterError):
         check_not_driven(url)
     check_not_driven(url)
-    with driver_lock("s3://bucket/run"):
-        check_not_driven("s3://bucket/run")
+
+
+def test_where_there_are_no_locks_a_lease_takes_their_place(tmp_path, monkeypatch):
+    elsewhere = f"memory://{tmp_path.name}/run"
+    with driver_lock(elsewhere) as held:
+        held.check()
+        assert storage.list_names(f"{elsewhere}/lease") == ["000001.json"]
+
+    def no_locks(file, kind):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    url = str(tmp_path / "run")
+    with driver_lock(url) as held:
+        held.check()
+    assert not (tmp_path / "run" / "lease").exists()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with driver_lock(url) as held:
+        held.check()
+        assert (tmp_path / "run" / "lease" / "000001.json").exists()
 
 
 def test_an_unsigned_lock_is_named_as_such(tmp_path):

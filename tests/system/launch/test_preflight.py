@@ -282,24 +282,38 @@ def test_a_checkpoint_of_other_images(recipe, run_with_checkpoint):
         preflight.check_checkpoint(recipe, other, run_with_checkpoint)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://me:hush-hush@host/x", "filecache::sftp://me:hush-hush@host/x"]
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(recipe, url):
+    run = recipe.run.model_copy(update={"root": url})
+    with pytest.raises(BadInput, match=r"run\.root is a url with a password") as refused:
+        preflight.check_places(recipe.model_copy(update={"run": run}), Path.cwd())
+    assert "hush-hush" not in str(refused.value)
+    named = recipe.run.model_copy(update={"root": "sftp://me@host/x"})
+    preflight.check_places(recipe.model_copy(update={"run": named}), Path.cwd())
+
+
 def vars_of(record):
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["run.total_imags=5"], "run.total_images"),
-        (["data.shards=/nowhere/at/all"], "no such manifest"),
-        (["cluster.workers=64"], "cluster error: the cluster has"),
-        (["autoencoder.weights=/nowhere/at/all"], "autoencoder.weights: checkpoint=/nowhere"),
-        (["run.root=memory://runs"], "run.root is 'memory://runs'"),
+        (["run.total_imags=5"], 2, "run.total_images"),
+        (["data.shards=/nowhere/at/all"], 4, "no such manifest"),
+        (["cluster.workers=64"], 2, "cluster error: the cluster has"),
+        (["autoencoder.weights=/nowhere/at/all"], 2, "autoencoder.weights: checkpoint=/nowhere"),
+        (["run.root=memory://runs"], 2, "run.root is 'memory://runs'"),
     ],
 )
-def test_the_program_says_so_and_leaves_with_two(program, tiny, tmp_path, arguments, said):
+def test_the_program_says_so_and_leaves_with_its_code(
+    program, tiny, tmp_path, arguments, code, said
+):
     job = program("jobs/simflow_digits.py", *tiny, f"run.root={tmp_path / 'runs'}", *arguments)
     output, _ = job.communicate(timeout=200)
-    assert job.returncode == 2, output
+    assert job.returncode == code, output
     assert said in output
     assert "Traceback" not in output
     assert not (tmp_path / "runs").exists()

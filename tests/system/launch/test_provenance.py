@@ -47,5 +47,5 @@ def test_every_start_is_kept_and_the_recipe_reads_back(tiny, tmp_path):
     assert len(starts) == 2
     assert starts[0]["origins"]["flow.width"] == "command line"
     assert starts[0]["versions"]["ray"]
-    assert starts[0]["python"].startswith("3.")
+    assert starts[0]["versions"]["python"].startswith("3.")
     assert resolve(tmp_path / "run" / "recipe.yaml", []).recipe == resolved.recipe

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -96,11 +97,35 @@ def test_a_killed_worker_changes_nothing(undisturbed, start, tiny, root):
     assert job.returncode == 0, said
     assert [e["attempt"] for e in events(run, "attempt_started")] == [1, 2]
     assert events(run, "worker_failed")
+    decided = events(run, "failure_decided")
+    assert [(e["action"], e["cause"]) for e in decided] == [("restart", "lost")]
     assert events(run, "report")[-1]["attempt"] == 2
     assert final_weights(run) == final_weights(undisturbed[0])
     proof, said = audit(Audit(run=str(run)))
     assert proof.holds, said
     assert proof.lineage.attempts == 2
+
+
+@pytest.mark.chaos
+def test_driver_and_head_are_killed_and_the_same_command_goes_on(undisturbed, program, tiny, root):
+    run = root / "beheaded"
+    job = program(JOB, *tiny, "run.name=beheaded", WANDB_MODE="offline")
+    wait_for(run, "checkpoint", 3, job)
+    all_of_it = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+    for process in all_of_it:  # driver, head and workers, none of which can say anything
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    job.communicate()
+    changed = "evaluation.timeout_s=901"
+    again = program(JOB, *tiny, "run.name=beheaded", changed, WANDB_MODE="offline")
+    said, _ = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0, said
+    assert "images; since its last start has changed:\n  evaluation.timeout_s: 900 → 901" in said
+    assert [len(e["changes"]) for e in events(run, "driver_started")] == [0, 1]
+    assert events(run, "resumed")
+    assert final_weights(run) == final_weights(undisturbed[0])
+    proof, account = audit(Audit(run=str(run)))
+    assert proof.holds, account
 
 
 @pytest.mark.chaos
@@ -113,7 +138,7 @@ def test_an_interrupted_program_ends_its_own_ray(program, tiny, root):
     assert len(marks - {None}) == 1
     job.send_signal(signal.SIGTERM)
     said, _ = job.communicate(timeout=PATIENCE_S)
-    assert job.returncode == 130, said
+    assert job.returncode == 75, said
     assert "Traceback" not in said
     assert not [pid for pid in own if psutil.pid_exists(pid)]
     assert CheckpointStore(str(run / "checkpoints")).latest() is not None
@@ -123,10 +148,13 @@ def test_numbers_that_stay_bad_end_the_run_at_once(start, tiny, root):
     bad = ["engine.optimiser.learning_rate=1e38", "engine.gradient_clip=0"]
     job = start(JOB, *tiny, "run.name=bad", "engine.max_skipped_updates=1", *bad)
     said, _ = job.communicate(timeout=PATIENCE_S)
-    assert job.returncode == 1, said
+    assert job.returncode == 3, said
     assert "numerics error: 2 updates in a row" in said
     assert "Traceback" not in said
     assert len(events(root / "bad", "attempt_started")) == 1
+    failed = events(root / "bad", "worker_failed")[0]
+    assert failed["cause"] == "numerics"
+    assert failed["images_seen"] == 128  # it crossed to the controller with the error
 
 
 def test_a_changed_shape_is_refused_and_nothing_is_harmed(undisturbed, start, tiny):
@@ -137,3 +165,22 @@ def test_a_changed_shape_is_refused_and_nothing_is_harmed(undisturbed, start, ti
     assert job.returncode == 2, said
     assert "flow.width: 16 before, 32 now" in said
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "WANDB_API_KEY", "HF_TOKEN", "MY_PASSWORD")
+
+
+def test_no_secret_of_the_environment_is_kept_anywhere(program, tiny, root):
+    run = root / "secrets"
+    planted = {name: f"hush{number}".ljust(40, "x") for number, name in enumerate(SECRETS)}
+    short = ["run.total_images=256", "evaluation.every_images=256", "run.name=secrets"]
+    job = program(JOB, *tiny, *short, WANDB_MODE="offline", **planted)
+    said, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 0, said
+    files = [path for path in run.rglob("*") if path.is_file()]
+    kept = {path.name for path in files}
+    assert {"recipe.yaml", "provenance.json", "worker-0.jsonl", "worker-0.log"} <= kept
+    assert any(name.endswith(".wandb") for name in kept)
+    for place, content in [("stdout", said.encode()), *((p, p.read_bytes()) for p in files)]:
+        for name, secret in planted.items():
+            assert secret.encode() not in content, f"{name} stands in {place}"

@@ -9,12 +9,15 @@ from system.foundation.config import resolve
 from system.foundation.errors import RecipeError
 from system.foundation.world import World
 from system.launch.command import ROOT
+from system.launch.failures import position_of
 from system.launch.worker import Assignment
 from system.launch.worker import _logged
 from system.launch.worker import _told
 from system.launch.worker import next_attempt
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
+from system.train.state import Progress
+from system.train.state import TrainState
 
 
 def assignment(tmp_path: Path) -> Assignment:
@@ -35,14 +38,14 @@ def test_what_crossed_is_checked_anew(tmp_path: Path) -> None:
 
 
 def test_attempts_are_numbered_from_the_ledger_even_when_they_die_at_once(tmp_path: Path) -> None:
-    assert next_attempt(str(tmp_path)) == 1
+    assert next_attempt(read_ledger(str(tmp_path))) == 1
     with (
         Ledger(str(tmp_path), "worker-0", run="r", attempt=1) as ledger,
         pytest.raises(ValueError, match="first"),
         _told(ledger, World()),
     ):
         raise ValueError("the first attempt fails")
-    assert next_attempt(str(tmp_path)) == 2
+    assert next_attempt(read_ledger(str(tmp_path))) == 2
     with Ledger(str(tmp_path), "worker-0", run="r", attempt=2) as ledger, _told(ledger, World()):
         pass
     events = read_ledger(str(tmp_path))
@@ -59,6 +62,23 @@ def test_only_the_first_worker_tells_of_an_attempt_but_each_of_its_failure(tmp_p
             raise ValueError("the second worker fails")
     [event] = read_ledger(str(tmp_path))
     assert (event["kind"], event["rank"]) == ("attempt_finished", 1)
+
+
+def test_a_failure_says_at_which_position_it_came(tmp_path: Path) -> None:
+    recipe = assignment(tmp_path).recipe
+    progress = Progress(images_seen=640)
+    state = TrainState(recipe, World(), manifest=None, engine=None, progress=progress, began=512)
+
+    def fail(assembled: TrainState | None) -> None:
+        with _told(ledger, World()) as told:
+            told.state = assembled
+            raise ValueError("in the attempt")
+
+    with Ledger(str(tmp_path), "worker-0", run="r", attempt=1) as ledger:
+        for assembled, position in ((state, (640, True)), (None, None)):
+            with pytest.raises(ValueError, match="in the attempt") as failed:
+                fail(assembled)
+            assert position_of(failed.value) == position
 
 
 def test_warnings_and_the_last_error_lie_in_the_runs_folder(tmp_path: Path) -> None:

@@ -4,10 +4,15 @@ import pytest
 import safetensors.torch
 
 from data_pipeline.shards.manifest import read_manifest
+from system.foundation.config import recipe_digest
 from system.foundation.errors import CheckpointError
 from system.foundation.settings.autoencoder import LearnedPosterior
+from system.foundation.settings.data import Selection
+from system.foundation.versions import versions
 from system.foundation.world import World
 from system.train.assemble import assemble
+from system.train.state import ALLOWABLE
+from system.train.state import TOLD
 from system.train.state import Progress
 from system.train.state import cut
 from system.train.state import frozen_changes
@@ -31,6 +36,12 @@ def test_what_is_saved_says_where_it_is_from(saved) -> None:
     assert content["world_size"] == 1
     assert content["manifest_digest"] == state.manifest.digest
     assert content["recipe"] == state.recipe.model_dump(mode="json")
+    # The cursor is images_seen with these two; see `nouns.Cursor`.
+    assert content["seed"] == state.recipe.run.seed
+    assert content["zero_stage"] == state.recipe.engine.zero_stage
+    assert content["micro_batch"] == state.micro_batch
+    assert content["recipe_digest"] == recipe_digest(state.recipe)
+    assert content["versions"] == versions()
     weights = safetensors.torch.load_file(folder / "averaged.safetensors")
     assert weights.keys() == state.engine.module.state_dict().keys()
 
@@ -47,6 +58,16 @@ def test_progress_is_taken_up(saved) -> None:
     other = assemble(state.recipe, World(), read_manifest(state.manifest.url))
     other.restore(folder)
     assert other.progress == Progress(images_seen=40, updates=4, skipped_updates=1)
+
+
+def test_a_checkpoint_that_tells_less_is_as_good(saved) -> None:
+    state, folder = saved
+    place = folder / "state.json"
+    content = json.loads(place.read_text())
+    place.write_text(json.dumps({name: content[name] for name in content.keys() - TOLD}))
+    assert len(content.keys() & TOLD) == 4
+    state.restore(folder)
+    assert (state.progress.images_seen, state.began) == (40, 40)
 
 
 def changed(folder, **values) -> None:
@@ -107,7 +128,35 @@ def test_what_changes_the_stream_of_images_is_listed(recipe, key, value) -> None
     before = recipe()
     data = before.data.model_copy(update={key: value})
     (line,) = frozen_changes(before, before.model_copy(update={"data": data}))
-    assert line == f"data.{key}: {getattr(before.data, key)} before, {value} now"
+    told = f"data.{key}: {getattr(before.data, key)} before, {value} now; "
+    assert line == f"{told}'run.allow_changes=[data.{key}]' goes on with it"
+
+
+@pytest.mark.parametrize("key", ALLOWABLE)
+def test_what_does_not_concern_the_weights_may_be_allowed_to_change(recipe, key) -> None:
+    before = recipe()
+    changes = {
+        "run.seed": {"run": {"seed": 7}},
+        "data.crop": {"data": {"crop": "adm"}},
+        "data.flip": {"data": {"flip": True}},
+        "data.selection": {"data": {"selection": Selection(per_class=3)}},
+        "data.window_shards": {"data": {"window_shards": 3}},
+    }[key]
+    parts = {name: getattr(before, name).model_copy(update=new) for name, new in changes.items()}
+    now = before.model_copy(update=parts)
+    assert len(frozen_changes(before, now)) == 1
+    allowed = now.run.model_copy(update={"allow_changes": (key,)})
+    assert frozen_changes(before, now.model_copy(update={"run": allowed})) == []
+
+
+def test_a_run_goes_on_with_a_change_that_it_was_allowed(saved) -> None:
+    state, folder = saved
+    run = state.recipe.run.model_copy(update={"seed": 7, "allow_changes": ("run.seed",)})
+    other = assemble(
+        state.recipe.model_copy(update={"run": run}), World(), read_manifest(state.manifest.url)
+    )
+    other.restore(folder)
+    assert other.progress.images_seen == 40
 
 
 def test_a_changed_window_is_refused_on_restoring(saved) -> None:
