@@ -35,6 +35,7 @@ from system.launch.cluster import is_given
 from system.launch.cluster import joined
 from system.launch.cluster import machine
 from system.launch.cluster import private_resources
+from system.launch.cluster import program_started
 from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.failures import FailureWatch
@@ -49,6 +50,7 @@ from system.launch.worker import Assignment
 from system.launch.worker import work
 from system.telemetry.console import Console
 from system.telemetry.console import clock
+from system.telemetry.goodput import LiveAccount
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Follower
 from system.telemetry.ledger import Ledger
@@ -226,7 +228,9 @@ def _train(plan: Plan) -> None:
     recipe, started = plan.recipe, time.monotonic()
     os.environ.update(_ray_settings(recipe))
     follower = Follower(plan.url)
-    follower.poll()
+    spent = LiveAccount(follower.poll())
+    with Ledger(plan.url, "driver", run=recipe.run.name) as ledger:
+        ledger.write("driver_started", process_started=program_started())
     console = Console(recipe.run.total_images)
     mirror = WandbSink(recipe.wandb, plan.url, flatten(recipe))
     sinks = (console, mirror, PrometheusSink(recipe.run.name))
@@ -234,11 +238,11 @@ def _train(plan: Plan) -> None:
     patience = 2.0
     try:
         while not fit.join(POLL_S):
-            _show(follower.poll(), sinks)
-        _show(follower.poll(), sinks)
+            _show(spent.with_news(follower.poll()), sinks)
+        _show(spent.with_news(follower.poll()), sinks)
         fit.raise_error()
         _finish(plan, time.monotonic() - started)
-        _show(follower.poll(), sinks)
+        _show(spent.with_news(follower.poll()), sinks)
         patience = WANDB_PATIENCE_S
     finally:
         console.close()

@@ -34,8 +34,10 @@ SUFFIX = ".jsonl"
 EVENTS_PER_PART = 256
 
 Kind = Literal[
+    "driver_started",
     "attempt_started",
     "resumed",
+    "first_update",
     "report",
     "checkpoint",
     "checkpoint_passed_over",

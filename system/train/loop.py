@@ -47,11 +47,13 @@ def train(
     run, progress = state.recipe.run, restore(state, store, ledger, scratch)
     with closing(open_training_stream(state, ledger)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
-        is_asked = False
+        is_asked, start = False, progress.images_seen
         while progress.images_seen < run.total_images and not is_asked:
             before = progress.images_seen
             outcome = update(state, stream)
             window.add(outcome)
+            if before == start:
+                note_first(state, window, ledger)
             note_skip(state, outcome, ledger)
             is_asked = leave()
             is_last = progress.images_seen >= run.total_images or is_asked
@@ -114,6 +116,12 @@ def open_training_stream(state: TrainState, ledger: Ledger) -> Stream:
         features=state.features,
         on_bad_sample=lambda entry: ledger.write("bad_sample", **entry._asdict()),
     )
+
+
+def note_first(state: TrainState, window: Window, ledger: Ledger) -> None:
+    """Write down that the first update is done: until then this life was starting up."""
+    if state.world.is_first:
+        ledger.write("first_update", images_seen=state.progress.images_seen, **window.spent)
 
 
 def note_skip(state: TrainState, outcome: Outcome, ledger: Ledger) -> None:

@@ -43,6 +43,16 @@ def test_only_skipped_updates_leave_no_means() -> None:
     assert "train/gradient_norm" not in values
 
 
+def test_what_a_window_has_spent_so_far() -> None:
+    window = Window(World())
+    window.add(outcome(1.0))
+    with window.standing_still():
+        time.sleep(0.05)
+    spent = window.spent
+    assert spent["data_wait_s"] == 0.25
+    assert 0 <= spent["seconds"] <= time.monotonic() - window._start - 0.05
+
+
 def test_a_window_starts_anew_once_read() -> None:
     window = Window(World())
     window.add(outcome(1.0))
