@@ -120,7 +120,7 @@ class _Walk:
 
     def _driver_started(self, event: Event, time: int) -> None:
         self._lose()
-        self.attempt, self.phase = max(self.attempt, 0), "launching"
+        self.phase = "launching"
         self._spend(_process_start(event, time), "idle", attempt=0)
         self._spend(time, "start_up", attempt=0)
 
@@ -271,5 +271,6 @@ def _images(event: Event) -> int:
 def _number(told: Mapping[str, Any], name: str) -> float:
     """A number of seconds; 0 where there is none that makes sense."""
     found = told.get(name)
-    is_sound = isinstance(found, int | float) and math.isfinite(found) and found > 0
-    return min(float(found), 1e11) if is_sound else 0.0
+    if not isinstance(found, int | float) or not math.isfinite(found):
+        return 0.0
+    return min(max(0.0, float(found)), 1e11)

@@ -72,11 +72,8 @@ def measured(events: Sequence[Event]) -> dict[str, float]:
     }
     if (stall := _stall_seconds(events)) is not None:
         found["stall_s"] = stall
-    for name, seconds in (
-        ("upload_s", uploads), ("start_up_s", starts), ("detection_s", losses)
-    ):  # fmt: skip
-        if seconds:
-            found[name] = statistics.fmean(seconds)
+    told = {"upload_s": uploads, "start_up_s": starts, "detection_s": losses}
+    found |= {name: statistics.fmean(each) for name, each in told.items() if each}
     return found if spent.stretches else {}
 
 

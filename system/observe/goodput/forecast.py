@@ -130,7 +130,7 @@ def prediction(events: Sequence[Event]) -> float | None:
     if taken is None:
         return None
     costs = chosen(GivenCosts(), events)
-    lives = known_lives(*taken.lives_s)
+    lives = known_lives(*taken.lives_s(costs))
     return float(simulate(costs, taken.interval_s, taken.training_s, lives).goodput[0])
 
 

@@ -1,7 +1,11 @@
 """A run's course out of its ledger."""
 
+from dataclasses import replace
+
 import pytest
 
+from system.observe.goodput.costs import ASSUMED
+from system.observe.goodput.course import Course
 from system.observe.goodput.course import course
 from tests.system.telemetry.histories import event
 from tests.system.telemetry.histories import killed_once
@@ -13,7 +17,14 @@ def test_the_course_of_a_run():
     assert found.interval_images == 50
     assert found.training_s == pytest.approx(17.75 / (1 - 1.25 / 20.0))
     assert found.interval_s == pytest.approx(found.training_s / 4)
-    assert found.lives_s == pytest.approx((18.0 + 7.0,))  # from the first process to the last sign
+    assert found.lost_images == (70,)
+
+
+def test_a_life_is_as_long_as_its_images_take_at_the_mean_pace():
+    found = Course(400.0, 100.0, 50, (70, 50, 10))
+    costs = replace(ASSUMED, launch_s=30.0, start_up_s=20.0, stall_s=2.0)
+    # A save after each fifty images stops the loop: at the second failure it has just begun to.
+    assert found.lives_s(costs) == [30.0 + 140.0 + 2.0, 20.0 + 100.0 + 2.0, 20.0 + 20.0]
 
 
 @pytest.mark.parametrize("count", [0, 5, 18])
