@@ -52,6 +52,7 @@ from system.launch.worker import Assignment
 from system.launch.worker import work
 from system.telemetry.console import Console
 from system.telemetry.console import clock
+from system.telemetry.goodput import LiveAccount
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Follower
 from system.telemetry.ledger import Ledger
@@ -247,7 +248,7 @@ def _train(plan: Plan, held: Holding) -> None:
     recipe, started = plan.recipe, time.monotonic()
     os.environ.update(_ray_settings(recipe, plan.device))
     follower = Follower(plan.url)
-    follower.poll()
+    spent = LiveAccount(follower.poll())
     console = Console(recipe.run.total_images)
     mirror = WandbSink(recipe.wandb, plan.url, flatten(recipe))
     sinks = (console, mirror, PrometheusSink(recipe.run.name))
@@ -256,11 +257,11 @@ def _train(plan: Plan, held: Holding) -> None:
     try:
         while not fit.join(POLL_S):
             held.check()
-            _show(follower.poll(), sinks)
-        _show(follower.poll(), sinks)
+            _show(spent.with_news(follower.poll()), sinks)
+        _show(spent.with_news(follower.poll()), sinks)
         fit.raise_error()
         _finish(plan, time.monotonic() - started)
-        _show(follower.poll(), sinks)
+        _show(spent.with_news(follower.poll()), sinks)
         patience = WANDB_PATIENCE_S
     finally:
         console.close()

@@ -16,7 +16,7 @@ from system.telemetry.metrics import METRICS
 
 PREFIX = "latent_flows"
 CLOCK = "images_seen"
-MIRRORED = ("report", "evaluation")
+MIRRORED = ("report", "evaluation", "goodput")
 
 log = logging.getLogger(__name__)
 

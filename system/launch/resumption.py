@@ -23,6 +23,7 @@ from system.foundation.yaml_tree import Section
 from system.foundation.yaml_tree import YamlProblem
 from system.foundation.yaml_tree import dump_inline
 from system.foundation.yaml_tree import parse
+from system.launch.cluster import program_started
 from system.launch.provenance import provenance
 from system.telemetry.ledger import Ledger
 
@@ -69,6 +70,7 @@ def tell_of_start(
             changes=changed,
             host=platform.node(),
             process=os.getpid(),
+            process_started=program_started(),
         )
     return changed
 

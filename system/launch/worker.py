@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray.train
 import ray.train.torch
 import torch
@@ -228,6 +229,7 @@ def _told(ledger: Ledger, world: World) -> Iterator[_Told]:
             device=world.device.type,
             host=platform.node(),
             process=os.getpid(),
+            process_started=psutil.Process().create_time(),
         )
     try:
         yield told

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from system.foundation import storage
+from system.telemetry import goodput
 from system.telemetry.console import clock
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import read_ledger
@@ -35,6 +36,7 @@ def summarise(
         "skipped_updates": kinds["skipped_update"],
         "bad_samples": kinds["bad_sample"],
         "failed_evaluations": kinds["evaluation_failed"],
+        "goodput": _spent(events),
         "numbers": {name: _described(name, one) for name, one in sorted(measurements.items())},
         "course": _course(events),
         "places": places,
@@ -83,7 +85,8 @@ def table(summary: dict[str, Any]) -> str:
         "",
         f"  {summary['images_seen']:,} images in {clock(summary['wall_s'])}"
         + (f", {pace:,.0f} images/s" if pace else "")
-        + f", {summary['restarts']} restarts",
+        + f", {summary['restarts']} restarts"
+        + (f", goodput {summary['goodput']['share']:.0%}" if summary["goodput"] else ""),
         "",
         *(f"  {name:<{width}}  {place}" for name, place in places.items()),
     ]
@@ -93,6 +96,13 @@ def table(summary: dict[str, Any]) -> str:
 def _described(name: str, measurement: dict[str, Any]) -> dict[str, Any]:
     metric = METRICS[name]
     return {**measurement, "unit": metric.unit, "meaning": metric.meaning}
+
+
+def _spent(events: Sequence[Event]) -> dict[str, float]:
+    """Where the time went: shares, and seconds that sum to the wall time; empty without any."""
+    spent = goodput.account(events)
+    told = goodput.values(spent) if spent.wall_us else {}
+    return {name.partition("/")[2]: value for name, value in told.items()}
 
 
 def _training_seconds(events: Sequence[Event]) -> float:

@@ -52,6 +52,7 @@ class Progress:
     images_per_s: float | None = None
     values: Mapping[str, float] = field(default_factory=dict)
     gfid: float | None = None
+    goodput: float | None = None
 
     def update(self, event: Event) -> None:
         """Take in one ledger event."""
@@ -64,6 +65,8 @@ class Progress:
                 self.images_per_s = rate if before is None else before + SMOOTHING * (rate - before)
         elif event["kind"] == "evaluation":
             self.gfid = event["values"].get("evaluation/gfid", self.gfid)
+        elif event["kind"] == "goodput":
+            self.goodput = event["values"].get("goodput/share_while_driven")
         elif event["kind"] == "attempt_started":
             self.images_seen = 0  # until it has taken up a checkpoint
             self.images_per_s = None
@@ -85,6 +88,8 @@ class Progress:
         ]
         if self.images_per_s and self.images_seen < self.total_images:
             parts.append(f"ETA {clock((self.total_images - self.images_seen) / self.images_per_s)}")
+        if self.goodput is not None:
+            parts.append(f"goodput {percent(round(1000 * self.goodput), 1000)}")
         if self.gfid is not None:
             parts.append(f"gFID {self.gfid:.3g}")
         return "  ".join(parts)

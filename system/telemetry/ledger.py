@@ -37,6 +37,7 @@ Kind = Literal[
     "driver_started",
     "attempt_started",
     "resumed",
+    "first_update",
     "report",
     "checkpoint",
     "checkpoint_passed_over",

@@ -46,7 +46,7 @@ def run_id(run_url: str) -> str:
 
 def row(event: Event) -> dict[str, float]:
     """What to log for an event: its values under the one clock; empty for other events."""
-    if event["kind"] not in ("report", "evaluation"):
+    if event["kind"] not in ("report", "evaluation", "goodput"):
         return {}
     return {CLOCK: event["images_seen"], **event["values"]}
 

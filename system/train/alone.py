@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 from data_pipeline.shards.manifest import read_manifest
@@ -59,6 +60,7 @@ def _attempt(recipe: Recipe) -> str:
         tempfile.TemporaryDirectory(prefix="train-alone-") as scratch,
     ):
         start = time.monotonic()
+        ledger.write("driver_started", process_started=psutil.Process().create_time())
         ledger.write("attempt_started", workers=1, device=world.device.type)
         state = assemble(recipe, world, manifest, attempt=attempt)
         try:
@@ -101,8 +103,10 @@ class _Alone:
 
     def _evaluate(self, checkpoint: str, images_seen: int) -> None:
         device: Device = "cuda" if self._state.world.device.type == "cuda" else "cpu"
+        start = time.monotonic()
         values = evaluate(checkpoint, self._state.recipe, output=self._folder, device=device)
-        self._ledger.write("evaluation", images_seen=images_seen, values=values)
+        waited = time.monotonic() - start
+        self._ledger.write("evaluation", images_seen=images_seen, values=values, waited_s=waited)
 
 
 def device_of(recipe: Recipe) -> torch.device:

@@ -64,7 +64,7 @@ def train(
     with closing(open_training_stream(state, ledger, rollbacks)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
         watch, collapse = Watch(state, ledger, rollbacks), Collapse(state.recipe)
-        is_asked = False
+        is_asked, is_first = False, True
         while progress.images_seen < run.total_images and not is_asked:
             before = progress.images_seen
             if why := left_out(rollbacks, before, before + run.global_batch):
@@ -73,6 +73,9 @@ def train(
                 outcome = update(state, pulse.taking(stream))
                 window.add(outcome)
                 watch.add(before, outcome)
+                if is_first:
+                    note_first(state, window, ledger)
+                    is_first = False
                 note_skip(state, outcome, ledger)
             pulse.beat()
             is_asked = leave()
@@ -151,6 +154,12 @@ def open_training_stream(
         exclusion=exclusion_of(rollbacks),
         on_bad_sample=lambda entry: ledger.write("bad_sample", **entry._asdict()),
     )
+
+
+def note_first(state: TrainState, window: Window, ledger: Ledger) -> None:
+    """Write down that the first update is done: until then this life was starting up."""
+    if state.world.is_first:
+        ledger.write("first_update", images_seen=state.progress.images_seen, **window.spent)
 
 
 def note_skip(state: TrainState, outcome: Outcome, ledger: Ledger) -> None:

@@ -98,6 +98,12 @@ class Window:
         """Images of all workers behind the means."""
         return self._images * self._moved // max(1, self._updates)
 
+    @property
+    def spent(self) -> dict[str, float]:
+        """Seconds of the updates so far, and of those the wait for data."""
+        seconds = time.monotonic() - self._start - self._stood_still_s
+        return {"seconds": seconds, "data_wait_s": self._data_wait_s}
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Time within counts as a checkpoint's, not as the updates'."""

@@ -31,6 +31,7 @@ from system.observe.report.pictures import shown_picture
 from system.observe.report.pictures import strips
 from system.observe.report.style import SCRIPT
 from system.observe.report.style import STYLE
+from system.observe.report.time_spent import time_spent
 
 GRID_NOTE = "A row per class, always the same noise and the same labels."
 OTHER_PICTURES = {
@@ -117,6 +118,7 @@ def _sections(run: RunFolder, anchor: str) -> list[Section]:
         ),
         Section("latents", "Latents", _charts([*panel_charts(run, LATENTS), *noise_charts(run)])),
         Section("training", "Training", _training(run)),
+        Section("time", "Where the time went", time_spent(run)),
         Section("numbers", "Every number", _numbers(run, anchor)),
         Section("protocols", "Protocols", protocol_cards(_by_name(run), anchor)),
         Section("happened", "What happened", f"<p>{counts(run)}</p>{trouble(run)}"),

@@ -50,6 +50,10 @@ figcaption { font-weight: 600; font-size: 14px; }
   border-top: 1.5px dashed var(--soft);  border-radius: 0; vertical-align: middle; }
 .c0 { --k: var(--c0); } .c1 { --k: var(--c1); } .c2 { --k: var(--c2); } .c3 { --k: var(--c3); }
 .c4 { --k: var(--c4); } .c5 { --k: var(--c5); }
+.s-productive { --k: var(--c0); } .s-replayed { --k: var(--c2); } .s-checkpoint { --k: var(--c3); }
+.s-data_wait { --k: var(--c4); } .s-evaluation { --k: var(--c5); } .s-start_up { --k: var(--c1); }
+.s-detection { --k: var(--fault); } .s-idle { --k: var(--line); }
+svg rect.spent { fill: var(--k); }
 svg text { font: 11px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif;
   font-variant-numeric: tabular-nums; }
 svg .tick { fill: var(--soft); } svg .end { fill: var(--k); font-weight: 600; }

@@ -1,5 +1,11 @@
 """What a private Ray offers, and what is said where no Ray answers."""
 
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE
+
+import psutil
 import pytest
 
 from system.foundation.errors import ClusterError
@@ -8,6 +14,7 @@ from system.launch.cluster import is_given
 from system.launch.cluster import joined
 from system.launch.cluster import machine
 from system.launch.cluster import private_resources
+from system.launch.cluster import program_started
 from system.launch.preflight import Resources
 from system.launch.preflight import check_cluster
 
@@ -36,6 +43,30 @@ def test_an_evaluation_larger_than_the_machine_is_refused(recipe):
 
 def test_this_machine_has_processors():
     assert machine().cpus >= 1
+
+
+ROOT = Path(__file__).parents[3]
+TWICE = """
+import subprocess, sys, time
+from system.launch.cluster import program_started
+if sys.stdin.read(1) == "a":
+    time.sleep(3)
+    again = subprocess.run([sys.executable, *sys.orig_argv[1:]], input=b"b", capture_output=True)
+    print(again.stdout.decode().strip())
+else:
+    print(program_started())
+"""
+
+
+def test_a_program_began_when_its_user_started_it():
+    # The kernel tells when it booted in whole seconds, and not always the same one.
+    own = psutil.Process().create_time()
+    assert program_started() == pytest.approx(own, abs=1.5)
+    command = [sys.executable, "-c", TWICE]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, cwd=ROOT, text=True) as first:
+        began = psutil.Process(first.pid).create_time()
+        said, _ = first.communicate("a")
+    assert float(said) == pytest.approx(began, abs=1.5)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])

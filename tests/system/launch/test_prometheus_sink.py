@@ -16,6 +16,7 @@ sink = PrometheusSink("digits")
 values = {"evaluation/gfid": 2.5, "evaluation/rfid": float("nan")}
 sink.show({"kind": "evaluation", "images_seen": 640, "values": values})
 sink.show({"kind": "checkpoint", "images_seen": 9999})
+sink.show({"kind": "goodput", "images_seen": 640, "values": {"goodput/share": 0.75}})
 sink.show({"kind": "report", "values": {}})
 [node] = ray.nodes()
 print(node["NodeManagerAddress"], node["MetricsExportPort"], sink.failures, flush=True)
@@ -45,6 +46,8 @@ def test_newest_numbers_are_scraped(ray_here):
         program.kill()
         program.wait()
     assert any(one.endswith(" 2.5") and 'run="digits"' in one for one in found), lines[:5]
+    share = [one for one in lines if one.startswith(f"ray_{gauge_name('goodput/share')}{{")]
+    assert share[0].endswith(" 0.75")
     clock = [one for one in lines if "evaluation_images_seen{" in one and not one.startswith("#")]
     assert clock[0].endswith(" 640.0")
     assert not any(gauge_name("evaluation/rfid") in one for one in lines)

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from system.foundation import storage
 from system.observe.summary import newest_measurements
 from system.observe.summary import summarise
 from system.observe.summary import table
 from system.observe.summary import write_summary
+from system.telemetry.attribution import CAUSES
 from system.telemetry.ledger import Ledger
 
 PROTOCOL = {"preset": "digits", "metric": "frechet_distance"}
@@ -53,7 +56,11 @@ def test_summary_counts_and_names():
     text = table(content)
     assert "evaluation/gfid  4 ± 0.25" in text
     assert "measured at 200 images" in text
-    assert "300 images in 0:14, 25 images/s, 1 restarts" in text
+    assert "300 images in 0:14, 25 images/s, 1 restarts, goodput 44%" in text
+    spent = content["goodput"]
+    assert spent["wall_s"] == 16.0
+    assert spent["share"] == pytest.approx(7 / 16)
+    assert sum(spent[f"{cause}_s"] for cause in CAUSES) == 16.0
     assert "c.png" in text
 
 
@@ -61,6 +68,7 @@ def test_a_run_that_has_told_nothing_yet():
     content = summarise([], {}, {})
     assert content["images_per_s"] is None
     assert content["restarts"] == 0
+    assert content["goodput"] == {}
     assert "0 images in 0:00, 0 restarts" in table(content)
 
 

@@ -73,6 +73,8 @@ def evaluation(images_seen, **values):
         ([report(100, rate=1000), {"kind": "attempt_started"},
           {"kind": "resumed", "images_seen": 50}],
          "images 50 / 400,000  0 %"),
+        ([{"kind": "goodput", "values": {"goodput/share_while_driven": 0.9749}}, report(7)],
+         "images 7 / 400,000  0 %  goodput 97 %"),
         ([report(7)], "images 7 / 400,000  0 %"),
     ],
 )  # fmt: skip

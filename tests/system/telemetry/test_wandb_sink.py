@@ -44,6 +44,10 @@ EVALUATION = {"kind": "evaluation", "images_seen": 64, "values": {"evaluation/gf
     [
         (REPORT, {"images_seen": 64, "loss/total": 0.5}),
         (EVALUATION, {"images_seen": 64, "evaluation/gfid": 9.0}),
+        (
+            {"kind": "goodput", "images_seen": 64, "values": {"goodput/share": 0.9}},
+            {"images_seen": 64, "goodput/share": 0.9},
+        ),
         ({"kind": "checkpoint", "images_seen": 64}, {}),
     ],
 )

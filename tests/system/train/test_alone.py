@@ -15,6 +15,7 @@ from system.foundation.errors import ClusterError
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.objective import Objective
+from system.telemetry.goodput import account
 from system.telemetry.ledger import read_ledger
 from system.train.alone import train_alone
 
@@ -86,6 +87,9 @@ def test_checkpoints_are_evaluated_in_line_when_asked(recipe) -> None:
     folder = train_alone(made)
     (event,) = events(folder, "evaluation")
     assert event["images_seen"] == 32
+    spent = account(read_ledger(folder))
+    assert spent.seconds("evaluation") >= event["waited_s"] - 0.01 > 0  # it is in line
+    assert sum(spent.parts_us().values()) == spent.wall_us
     (record,) = storage.list_names(f"{folder}/eval")
     assert json.loads(storage.read_text(f"{folder}/eval/{record}"))["images_seen"] == 32
     assert storage.exists(f"{folder}/samples/000000000032.png")

@@ -65,6 +65,15 @@ def test_reports_and_checkpoints_come_when_due(recipe) -> None:
     assert values["latent/posterior_std"] == 0.5
 
 
+def test_the_first_update_of_every_life_is_told_once(recipe) -> None:
+    made = recipe()
+    run_loop(World(), made, stop_at=24)
+    run_loop(World(), made, attempt=2)
+    told = [e for e in read_ledger(f"{made.run.root}/tiny") if e["kind"] == "first_update"]
+    assert [event["images_seen"] for event in told] == [8, 32]
+    assert all(0 <= event["data_wait_s"] < event["seconds"] for event in told)
+
+
 def test_a_finished_run_does_nothing(recipe) -> None:
     made = recipe()
     run_loop(World(), made)

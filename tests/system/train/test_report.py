@@ -49,6 +49,16 @@ def test_a_report_over_nothing_but_what_was_left_out_has_a_pace_of_zero() -> Non
     assert "loss/total" not in values
 
 
+def test_what_a_window_has_spent_so_far() -> None:
+    window = Window(World())
+    window.add(outcome(1.0))
+    with window.standing_still():
+        time.sleep(0.05)
+    spent = window.spent
+    assert spent["data_wait_s"] == 0.25
+    assert 0 <= spent["seconds"] <= time.monotonic() - window._start - 0.05
+
+
 def test_a_window_starts_anew_once_read() -> None:
     window = Window(World())
     window.add(outcome(1.0))
