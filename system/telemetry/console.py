@@ -118,6 +118,10 @@ def event_line(event: Event) -> str | None:
             return f"update skipped {at}: {event.get('reason', 'values that are not finite')}"
         case "bad_sample":
             return f"bad sample {event.get('key', '')}: {event.get('reason', '')}"
+        case "notice":
+            return _notice_line(event, at)
+        case "standing_by":
+            return f"all is saved {at}: waits for the {event.get('cause', 'end')}"
         case "worker_failed":
             return f"worker {event.get('rank', '?')} failed: {event.get('error', '')}"
         case "run_finished":
@@ -129,6 +133,12 @@ def _attempt_line(event: Event) -> str:
     workers = event.get("workers", 1)
     crew = f"{workers} worker{'s' if workers != 1 else ''} on {event.get('device', 'cpu')}"
     return f"attempt {event['attempt']} starts with {crew}"
+
+
+def _notice_line(event: Event, at: str) -> str:
+    left = event.get("seconds_left")
+    when = "" if left is None else f" in {clock(left)}"
+    return f"{event.get('cause', 'preemption')} announced {at}{when}: saves before it"
 
 
 def _evaluation_numbers(values: Mapping[str, Any]) -> str:

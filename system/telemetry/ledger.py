@@ -49,6 +49,8 @@ Kind = Literal[
     "bad_sample",
     "data_counted",
     "manifest_changed",
+    "notice",
+    "standing_by",
     "worker_failed",
     "attempt_finished",
     "run_finished",

@@ -20,6 +20,9 @@ from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
 from system.train import guards
 from system.train.consumption import Consumption
+from system.train.departure import Announcements
+from system.train.departure import Departure
+from system.train.departure import Unannounced
 from system.train.report import Outcome
 from system.train.report import Reporter
 from system.train.report import StepReport
@@ -37,30 +40,35 @@ def train(
     *,
     scratch: Path,
     leave: Callable[[], bool] = lambda: False,
+    announcements: Announcements | None = None,
 ) -> None:
     """Train until the recipe's last image, or until `leave` says so; a checkpoint comes last.
 
-    `scratch` is a local folder of this worker's own. All workers run this alike. Raises
-    NumericsError where the numbers have gone wrong, CheckpointError or DataError (BadInput) where
-    what is stored does not fit the recipe.
+    `scratch` is a local folder of this worker's own; `announcements` tell of machines that go. All
+    workers run this alike. Raises NumericsError where the numbers have gone wrong, CheckpointError
+    or DataError (BadInput) where what is stored does not fit the recipe.
     """
     run, progress = state.recipe.run, restore(state, store, ledger, scratch)
     with closing(open_training_stream(state, ledger)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
+        departure = Departure(state.world, ledger, announcements or Unannounced())
         is_asked = False
         while progress.images_seen < run.total_images and not is_asked:
+            departure.wait(progress.images_seen)
             before = progress.images_seen
             outcome = update(state, stream)
             window.add(outcome)
             note_skip(state, outcome, ledger)
             is_asked = leave()
             is_last = progress.images_seen >= run.total_images or is_asked
+            is_called = departure.decide(progress.images_seen) == "save"
             if is_last or is_due(run.report_every_images, before, progress.images_seen):
                 consumption.write()
                 report(state, window, stream, reporter)
-            if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
+            is_due_now = is_due(run.checkpoint_every_images, before, progress.images_seen)
+            if is_last or is_called or is_due_now:
                 consumption.write()
-                with window.standing_still():
+                with window.standing_still(), departure.saving(progress.images_seen):
                     save(state, reporter, scratch)
 
 
@@ -160,6 +168,8 @@ def is_evaluated(recipe: Recipe, images_seen: int) -> bool:
     run = recipe.run
     if images_seen >= run.total_images:
         return True
+    if not is_due(run.checkpoint_every_images, images_seen - run.global_batch, images_seen):
+        return False  # saved in between, because machines were about to go
     earlier = (images_seen - run.global_batch) // run.checkpoint_every_images
     earlier_save = math.ceil(earlier * run.checkpoint_every_images / run.global_batch)
     return is_due(recipe.evaluation.every_images, earlier_save * run.global_batch, images_seen)
