@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
+from system.launch.announcements import RayAnnouncements
 from system.launch.failures import summary
 from system.launch.retention import unmeasured
 from system.telemetry.ledger import Ledger
@@ -85,10 +87,13 @@ def work(values: dict[str, Any]) -> None:
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
         state = assemble(recipe, world, manifest, attempt=attempt)
-        reporter = RayReporter(recipe, store, world, ledger, attempt)
-        train(state, store, reporter, ledger, scratch=Path(at))
+        announced = RayAnnouncements()
+        reporter = RayReporter(
+            recipe, store, world, ledger, attempt, on_upload=announced.note_upload
+        )
+        train(state, store, reporter, ledger, scratch=Path(at), announcements=announced)
         # The last upload goes on in a thread of Ray's; the folder must outlive it.
-        reporter.wait()
+        announced.settle()
 
 
 class RayReporter:
@@ -99,13 +104,21 @@ class RayReporter:
     """
 
     def __init__(
-        self, recipe: Recipe, store: CheckpointStore, world: World, ledger: Ledger, attempt: int
+        self,
+        recipe: Recipe,
+        store: CheckpointStore,
+        world: World,
+        ledger: Ledger,
+        attempt: int,
+        *,
+        on_upload: Callable[[float], None],
     ) -> None:
         self._recipe = recipe
         self._store = store
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
+        self._on_upload = on_upload
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
@@ -124,18 +137,15 @@ class RayReporter:
             validation=self._validation(images_seen) if evaluate else False,
         )
 
-    def wait(self) -> None:
-        """Return when every checkpoint is uploaded and known to Ray."""
-        ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
-
     def _upload(
         self, images_seen: int, url: str, local: ray.train.Checkpoint, name: str
     ) -> ray.train.Checkpoint:
         """Runs in Ray's thread on every worker; no worker may wait for another one here."""
         start = time.monotonic()
         upload(Path(local.path), url, self._world.rank, self._world.size)
+        seconds = time.monotonic() - start
+        self._on_upload(seconds)
         if self._world.is_first:
-            seconds = time.monotonic() - start
             self._ledger.write(
                 "checkpoint", images_seen=images_seen, checkpoint=url, upload_s=seconds
             )
