@@ -80,6 +80,17 @@ class Recipe(Record):
         has_teacher = isinstance(self.objective.alignment, FeatureAlignment)
         return (("moments",) if has_moments else ()) + (("teacher",) if has_teacher else ())
 
+    @property
+    def world_sizes(self) -> tuple[int, ...]:
+        """The numbers of workers that the run may go on with, fewest first."""
+        most = self.cluster.workers
+        sizes = range(self.cluster.min_workers or most, most + 1)
+        return tuple(size for size in sizes if self._can_be_cut(size))
+
+    def _can_be_cut(self, workers: int) -> bool:
+        share, left = divmod(self.run.global_batch, workers)
+        return left == 0 and share % min(self.cluster.micro_batch or share, share) == 0
+
     @model_validator(mode="after")
     def _features_can_be_stored(self) -> Self:
         if self.data.features is None:
@@ -134,6 +145,9 @@ class Recipe(Record):
                 f"cluster.micro_batch {micro} does not divide a worker's share "
                 f"{batch // workers} of run.global_batch"
             )
+        fewest = self.cluster.min_workers
+        if fewest is not None and fewest > workers:
+            raise ValueError(f"cluster.min_workers {fewest} exceeds cluster.workers {workers}")
         return self
 
     @model_validator(mode="after")

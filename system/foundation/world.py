@@ -34,6 +34,14 @@ class World:
         """The mean over all workers, the same on each."""
         return self.sum(value) / self.size
 
+    def largest(self, value: float) -> float:
+        """The largest of all workers' values, the same on each."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return float(found)
+
     def broadcast(self, value: Any) -> Any:
         """Rank 0's (picklable, small) value, on every worker."""
         if self.size == 1:

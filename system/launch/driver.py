@@ -18,7 +18,6 @@ from typing import Any
 
 import ray.train
 from ray.train.torch import TorchConfig
-from ray.train.torch import TorchTrainer
 
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.lag import waiting
@@ -38,6 +37,9 @@ from system.launch.cluster import machine
 from system.launch.cluster import private_resources
 from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
+from system.launch.elastic import Trainer
+from system.launch.elastic import check_sizes
+from system.launch.elastic import scaling
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
 from system.launch.locks import Holding
@@ -126,6 +128,7 @@ def prepare(recipe: Recipe) -> Plan:
 
 def check_cluster(plan: Plan, resources: preflight.Resources) -> Plan:
     """The checks of what the cluster has, and at last that the run's folder can be written."""
+    check_sizes(plan.recipe)
     device = preflight.check_device(plan.recipe, resources)
     preflight.check_cluster(plan.recipe, resources, uses_gpus=device == "cuda")
     preflight.check_writable(plan.url)
@@ -169,23 +172,26 @@ def _unusable(content: bytes, url: str) -> str | None:
     return f"{', '.join(gone)} are gone" if gone else None
 
 
-def trainer(plan: Plan) -> TorchTrainer:
+def trainer(plan: Plan) -> Trainer:
     """Ray's trainer for a plan: everything it needs is derived from the recipe."""
-    recipe, cuda = plan.recipe, plan.device == "cuda"
-    per_worker = {"CPU": recipe.cluster.cpus_per_worker} | ({"GPU": 1.0} if cuda else {})
-    placement = Placement(recipe.cluster.workers, per_worker)
-    return TorchTrainer(
+    recipe, scaled = plan.recipe, scaling(plan.recipe, plan.device)
+    placement = Placement(recipe.cluster.workers, scaled.resources_per_worker or {})
+    return Trainer(
         work,
+        recipe=recipe,
         train_loop_config=Assignment(recipe, plan.url, plan.device).to_mapping(),
-        torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=recipe.cluster.workers, use_gpu=cuda, resources_per_worker=per_worker
-        ),
+        torch_config=TorchConfig(backend="nccl" if plan.device == "cuda" else "gloo"),
+        scaling_config=scaled,
         run_config=ray.train.RunConfig(
             name="checkpoints",
             storage_path=plan.url,
-            # How often is for `FailureWatch` to say, which looks at the errors.
-            failure_config=ray.train.FailureConfig(max_failures=-1),
+            failure_config=ray.train.FailureConfig(
+                # How often is for `FailureWatch` to say, which looks at the errors.
+                max_failures=-1,
+                max_preemption_failures=-1,
+                # A checkpoint without the share of the workers that go would be of no use.
+                relax_collectives_on_preemption=False,
+            ),
             checkpoint_config=retention(recipe),
             callbacks=[FailureWatch(plan.url, recipe, placement), placement],
         ),
@@ -222,6 +228,9 @@ def _ray_settings(recipe: Recipe, device: str) -> dict[str, str]:
     return _hang_detector(recipe, device) | {
         # A report waits for the controller's next poll; two seconds is its default.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        # How often Ray looks whether a node is being drained; five seconds is its default, which
+        # is much of a notice of thirty.
+        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(recipe.cluster.start_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # Its progress would mix with ours.

@@ -175,16 +175,16 @@ def check_features(recipe: Recipe, manifest: Manifest) -> None:
 
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:
     """Raise ClusterError where training and evaluation together need more than there is."""
-    cluster = recipe.cluster
+    cluster, fewest = recipe.cluster, recipe.world_sizes[0]
     evaluates = recipe.evaluation.kind != "none"
     wanted = {
         "CPUs": (
-            cluster.workers * cluster.cpus_per_worker,
+            fewest * cluster.cpus_per_worker,
             evaluates * cluster.evaluation_parts * cluster.evaluation_cpus,
             resources.cpus,
         ),
         "GPUs": (
-            float(cluster.workers * uses_gpus),
+            float(fewest * uses_gpus),
             evaluates * cluster.evaluation_parts * cluster.evaluation_gpus,
             resources.gpus,
         ),
@@ -192,10 +192,10 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
     for name, (training, evaluation, there) in wanted.items():
         if training + evaluation > there:
             raise ClusterError(
-                f"the cluster has {there:g} {name}; {cluster.workers} workers need {training:g} "
-                f"and the evaluation {evaluation:g}. Set cluster.workers, cluster.cpus_per_worker, "
-                "cluster.evaluation_workers, cluster.evaluation_cpus or cluster.evaluation_gpus "
-                "lower, or add nodes."
+                f"the cluster has {there:g} {name}; {fewest} workers need {training:g} "
+                f"and the evaluation {evaluation:g}. Set cluster.workers, cluster.min_workers, "
+                "cluster.cpus_per_worker, cluster.evaluation_workers, cluster.evaluation_cpus or "
+                "cluster.evaluation_gpus lower, or add nodes."
             )
 
 
@@ -203,7 +203,7 @@ def check_device(recipe: Recipe, resources: Resources) -> str:
     """The kind of device the workers compute on. Raises ClusterError for absent GPUs."""
     device = recipe.cluster.device
     if device == "auto":
-        return "cuda" if resources.gpus >= recipe.cluster.workers else "cpu"
+        return "cuda" if resources.gpus >= recipe.world_sizes[0] else "cpu"
     if device == "cuda" and resources.gpus == 0:
         raise ClusterError(
             "cluster.device is cuda, but the cluster has no GPU. Use cluster.device=cpu or auto."

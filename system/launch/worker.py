@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
+from system.launch.announcements import RayAnnouncements
 from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
@@ -94,14 +96,19 @@ def work(values: dict[str, Any]) -> None:
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
-        pulse = Pulse()
+        pulse, announced = Pulse(), RayAnnouncements()
         with Deadman(pulse, recipe.guards.hangs, ledger, world.rank):
             state = told.state = assemble(recipe, world, manifest, attempt=attempt)
-            reporter = RayReporter(recipe, store, world, ledger, attempt)
-            train(state, store, reporter, ledger, scratch=Path(at), pulse=pulse)
+            reporter = RayReporter(
+                recipe, store, world, ledger, attempt, on_upload=announced.note_upload
+            )
+            train(
+                state, store, reporter, ledger,
+                scratch=Path(at), pulse=pulse, announcements=announced,
+            )  # fmt: skip
             # The last upload goes on in a thread of Ray's; the folder must outlive it.
             with pulse.saving():
-                reporter.wait()
+                announced.settle()
 
 
 class RayReporter:
@@ -112,13 +119,21 @@ class RayReporter:
     """
 
     def __init__(
-        self, recipe: Recipe, store: CheckpointStore, world: World, ledger: Ledger, attempt: int
+        self,
+        recipe: Recipe,
+        store: CheckpointStore,
+        world: World,
+        ledger: Ledger,
+        attempt: int,
+        *,
+        on_upload: Callable[[float], None],
     ) -> None:
         self._recipe = recipe
         self._store = store
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
+        self._on_upload = on_upload
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
@@ -137,18 +152,15 @@ class RayReporter:
             validation=self._validation(images_seen) if evaluate else False,
         )
 
-    def wait(self) -> None:
-        """Return when every checkpoint is uploaded and known to Ray."""
-        ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
-
     def _upload(
         self, images_seen: int, url: str, local: ray.train.Checkpoint, name: str
     ) -> ray.train.Checkpoint:
         """Runs in Ray's thread on every worker; no worker may wait for another one here."""
         start = time.monotonic()
         upload(Path(local.path), url, self._world.rank, self._world.size)
+        seconds = time.monotonic() - start
+        self._on_upload(seconds)
         if self._world.is_first:
-            seconds = time.monotonic() - start
             self._ledger.write(
                 "checkpoint", images_seen=images_seen, checkpoint=url, upload_s=seconds
             )

@@ -132,6 +132,10 @@ def event_line(event: Event) -> str | None:
             return f"{where}: {event.get('reason', '')}; see {event.get('stacks', '')}"
         case "bad_sample":
             return f"bad sample {event.get('key', '')}: {event.get('reason', '')}"
+        case "notice":
+            return _notice_line(event, at)
+        case "standing_by":
+            return f"all is saved {at}: waits for the {event.get('cause', 'end')}"
         case "worker_failed":
             return f"worker {event.get('rank', '?')} failed: {event.get('error', '')}"
         case "failure_decided":
@@ -155,6 +159,12 @@ def _decision_line(event: Event) -> str:
         *([f"without node {node}"] if node else []),
     ]
     return f"{' '.join(parts)}: {event.get('reason', '')}"
+
+
+def _notice_line(event: Event, at: str) -> str:
+    left = event.get("seconds_left")
+    when = "" if left is None else f" in {clock(left)}"
+    return f"{event.get('cause', 'preemption')} announced {at}{when}: saves before it"
 
 
 def _evaluation_numbers(values: Mapping[str, Any]) -> str:

@@ -54,6 +54,8 @@ Kind = Literal[
     "bad_sample",
     "data_counted",
     "manifest_changed",
+    "notice",
+    "standing_by",
     "worker_failed",
     "failure_decided",
     "attempt_finished",

@@ -21,6 +21,9 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.telemetry.ledger import Ledger
 from system.train.consumption import Consumption
+from system.train.departure import Announcements
+from system.train.departure import Departure
+from system.train.departure import Unannounced
 from system.train.guards import limits
 from system.train.guards.blame import blame
 from system.train.guards.blame import reason
@@ -50,13 +53,14 @@ def train(
     scratch: Path,
     leave: Callable[[], bool] = lambda: False,
     pulse: Pulse | None = None,
+    announcements: Announcements | None = None,
 ) -> None:
     """Train until the recipe's last image, or until `leave` says so; a checkpoint comes last.
 
-    `scratch` is a local folder of this worker's own; `pulse` hears what the loop is at. All workers
-    run this alike. Raises NumericsError where the numbers have gone wrong, RolledBack where a
-    restart is to go on without what made them go wrong, CheckpointError or DataError (BadInput)
-    where what is stored does not fit the recipe.
+    `scratch` is a local folder of this worker's own; `pulse` hears what the loop is at;
+    `announcements` tell of machines that go. All workers run this alike. Raises NumericsError where
+    the numbers have gone wrong, RolledBack where a restart is to go on without what made them go
+    wrong, CheckpointError or DataError (BadInput) where what is stored does not fit the recipe.
     """
     pulse = pulse or Pulse()
     rollbacks = known_rollbacks(state.world, ledger)
@@ -64,8 +68,11 @@ def train(
     with closing(open_training_stream(state, ledger, rollbacks)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
         watch, collapse = Watch(state, ledger, rollbacks), Collapse(state.recipe)
+        departure = Departure(state.world, ledger, announcements or Unannounced())
         is_asked, is_first = False, True
         while progress.images_seen < run.total_images and not is_asked:
+            with pulse.saving():  # where the end was announced, to wait for it is no hang
+                departure.wait(progress.images_seen)
             before = progress.images_seen
             if why := left_out(rollbacks, before, before + run.global_batch):
                 consumption.pass_over(why)
@@ -80,14 +87,17 @@ def train(
             pulse.beat()
             is_asked = leave()
             is_last = progress.images_seen >= run.total_images or is_asked
+            is_called = departure.decide(progress.images_seen) == "save"
             if is_last or is_due(run.report_every_images, before, progress.images_seen):
                 consumption.write()
                 report(state, window, stream, reporter, collapse)
                 watch.check()
-            if is_last or is_due(run.checkpoint_every_images, before, progress.images_seen):
+            is_due_now = is_due(run.checkpoint_every_images, before, progress.images_seen)
+            if is_last or is_called or is_due_now:
                 consumption.write()
                 watch.check()
-                with window.standing_still(), pulse.saving():
+                keeping = departure.saving(progress.images_seen)
+                with window.standing_still(), pulse.saving(), keeping:
                     save(state, reporter, scratch)
 
 
@@ -218,6 +228,8 @@ def is_evaluated(recipe: Recipe, images_seen: int) -> bool:
     run = recipe.run
     if images_seen >= run.total_images:
         return True
+    if not is_due(run.checkpoint_every_images, images_seen - run.global_batch, images_seen):
+        return False  # saved in between, because machines were about to go
     earlier = (images_seen - run.global_batch) // run.checkpoint_every_images
     earlier_save = math.ceil(earlier * run.checkpoint_every_images / run.global_batch)
     return is_due(recipe.evaluation.every_images, earlier_save * run.global_batch, images_seen)

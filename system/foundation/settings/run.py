@@ -42,6 +42,14 @@ class Cluster(Record):
     workers: PositiveInt = Field(
         1, description="training workers (one GPU each, where GPUs are used)"
     )
+    min_workers: PositiveInt | None = Field(
+        None,
+        description="fewest workers to go on with: where nodes leave, the run takes what is left, "
+        "and up to `workers` again where nodes join; null: always `workers`",
+    )
+    resize_interval_s: PositiveInt = Field(
+        60, description="seconds between two looks for nodes that have joined (with min_workers)"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="where workers compute; auto takes cuda when the driver's cluster has GPUs",
@@ -58,7 +66,9 @@ class Cluster(Record):
         "giving up (-1: no limit); see system/launch/retry_policy.py",
     )
     start_timeout_s: PositiveInt = Field(
-        120, description="seconds to wait for the workers to start"
+        30,
+        description="seconds to wait for the workers' places before the cluster is looked at anew; "
+        "there is no limit to how often, and what a placed worker takes to start is not counted",
     )
     evaluation_cpus: Annotated[float, Field(ge=0)] = Field(
         1, description="CPUs of the evaluation task, and of each of its workers"

@@ -75,6 +75,10 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
             {"cluster": {"workers": 2, "micro_batch": 3}},
             "cluster.micro_batch 3 does not divide a worker's share 8",
         ),
+        (
+            {"cluster": {"workers": 2, "min_workers": 4}},
+            "cluster.min_workers 4 exceeds cluster.workers 2",
+        ),
         ({"objective": {"route": "frozen"}}, "objective.route 'frozen' freezes weights"),
         ({"objective": {"route": "decoder_only"}}, "'decoder_only' freezes weights"),
         ({"run": {"sead": 3}}, "run.sead"),
@@ -106,6 +110,21 @@ def test_what_cannot_be_run_is_refused(changes: dict[str, Any], message: str) ->
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate(mapping(**changes))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "sizes"),
+    [
+        ({}, (1,)),
+        ({"workers": 4}, (4,)),
+        ({"workers": 8, "min_workers": 1}, (1, 2, 4, 8)),
+        ({"workers": 8, "min_workers": 3}, (4, 8)),
+    ],
+)
+def test_the_numbers_of_workers_that_a_batch_can_be_cut_for(
+    cluster: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
+    assert Recipe.model_validate(mapping(cluster=cluster)).world_sizes == sizes
 
 
 def test_a_frozen_part_may_come_from_a_checkpoint() -> None:

@@ -25,6 +25,7 @@ assert world.is_first == (rank == 0)
 assert world.sum(value).tolist() == [3.0, 30.0]
 assert value.tolist() == [rank + 1.0, 10.0 * (rank + 1)], "the argument stays as it was"
 assert world.mean(value).tolist() == [1.5, 15.0]
+assert world.largest(0.25 * (rank + 1)) == 0.5
 assert world.broadcast({"from": rank}) == {"from": 0}
 assert world.gather({"from": rank}) == [{"from": 0}, {"from": 1}]
 world.barrier()

@@ -151,6 +151,7 @@ def test_every_path_becomes_absolute(recipe, tmp_path, monkeypatch):
         (2.0, 0.0, False, {}, "has 2 CPUs; 2 workers need 2 and the evaluation 1"),
         (2.0, 0.0, False, {"evaluation_cpus": 0}, None),
         (1.0, 0.0, False, {"evaluation_cpus": 0}, "has 1 CPUs"),
+        (2.0, 0.0, False, {"min_workers": 1}, None),
         (9.0, 2.0, True, {}, None),
         (9.0, 2.0, True, {"evaluation_gpus": 0.5}, "has 2 GPUs"),
         (9.0, 1.0, True, {}, "has 1 GPUs"),
