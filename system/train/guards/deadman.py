@@ -92,6 +92,7 @@ class Deadman:
 
     def __enter__(self) -> Self:
         if self._hangs.on_hang == "restart":
+            self._wind_up(self._pulse.read())
             self._thread.start()
         return self
 
@@ -114,8 +115,12 @@ class Deadman:
             if late is not None:
                 self._end(reading, late)
                 return
-            beyond = limit_of(reading, self._hangs) + self._hangs.least_s
-            faulthandler.dump_traceback_later(beyond, exit=True, file=STDERR)
+            self._wind_up(reading)
+
+    def _wind_up(self, reading: Reading) -> None:
+        """Have faulthandler end the process should this thread not come to do it."""
+        beyond = limit_of(reading, self._hangs) + self._hangs.least_s
+        faulthandler.dump_traceback_later(beyond, exit=True, file=STDERR)
 
     def _end(self, reading: Reading, late: str) -> None:
         faulthandler.cancel_dump_traceback_later()

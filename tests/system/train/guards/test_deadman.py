@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ with Deadman(pulse, Hangs(least_s=least_s, typical_updates=1, start_s=60, save_s
         if number == 3 and where == "host" and rank == 1:
             storage_that_never_answers()
         if number == 3 and where == "interpreter":
+            time.sleep(2)  # so that the deadman has looked
             ctypes.PyDLL(None).sleep(600)  # without letting go of the interpreter
         if size > 1:
             dist.all_reduce(torch.ones(1))
@@ -130,11 +132,14 @@ def test_a_ledger_that_hangs_too_does_not_keep_the_worker(tmp_path, monkeypatch)
     monkeypatch.setattr("system.train.guards.deadman.WRITING_S", 0.1)
     left, pulse = [], Pulse()
     pulse.beat()
-    with Ledger(str(tmp_path), "worker-0", run="tiny") as ledger, ledger._lock:
-        hangs = Hangs(least_s=0.05)
-        with Deadman(pulse, hangs, ledger, 0, leave=left.append) as deadman:
+    hangs = Hangs(least_s=0.05)
+    with Ledger(str(tmp_path), "worker-0", run="tiny") as ledger:
+        with ledger._lock, Deadman(pulse, hangs, ledger, 0, leave=left.append) as deadman:
             deadman._thread.join(60)
-    assert left == [EXIT_HUNG]
+            assert left == [EXIT_HUNG]
+            assert read_ledger(str(tmp_path)) == []
+        while not (tmp_path / "logs").exists():  # in the test the process lives on
+            time.sleep(0.01)
 
 
 def test_what_beats_lives_and_what_is_switched_off_sees_nothing(tmp_path) -> None:
