@@ -47,13 +47,14 @@ def train(
     run, progress = state.recipe.run, restore(state, store, ledger, scratch)
     with closing(open_training_stream(state, ledger)) as stream:
         consumption, window = Consumption(state, stream, ledger), Window(state.world)
-        is_asked, start = False, progress.images_seen
+        is_asked, is_first = False, True
         while progress.images_seen < run.total_images and not is_asked:
             before = progress.images_seen
             outcome = update(state, stream)
             window.add(outcome)
-            if before == start:
+            if is_first:
                 note_first(state, window, ledger)
+                is_first = False
             note_skip(state, outcome, ledger)
             is_asked = leave()
             is_last = progress.images_seen >= run.total_images or is_asked
