@@ -121,7 +121,7 @@ class FailureWatch(UserCallback):
         self._failures.append(failure)
         decision = decide(self._failures, self._room())
         self._note(worker_exceptions, failure, decision)
-        if decision.action != "restart":
+        if decision.action == "stop":
             raise self._end(decision, worker_exceptions)
         self._placement.obey(decision)
         if decision.micro_batch is not None:
@@ -140,12 +140,13 @@ class FailureWatch(UserCallback):
         run, cluster = self._recipe.run, self._recipe.cluster
         workers = len(self._placement.nodes) or cluster.workers
         smaller = smaller_micro_batch(run.global_batch // workers, cluster.micro_batch)
-        return Room(cluster.max_failures, smaller, self._placement.spare())
+        # An elastic group goes on with fewer; its rule for sizes knows of no node to leave out.
+        spare = self._placement.spare() if cluster.min_workers is None else frozenset()
+        return Room(cluster.max_failures, smaller, spare)
 
     def _end(self, decision: Decision, errors: Mapping[int, BaseException]) -> TrainingSystemError:
         """What the run ends with."""
-        if decision.action == "skip":
-            assert decision.position is not None
+        if decision.position is not None:
             return PoisonBatch(self._poison(decision.position, errors))
         _, ranks = first_cause(errors)
         error = errors[ranks[0]]
@@ -167,11 +168,11 @@ class FailureWatch(UserCallback):
         _, ranks = first_cause(errors)
         last = position + self._recipe.run.global_batch - 1
         return (
-            f"the update after {position:,} images fails every time it is tried: "
+            f"the update after {position:,} images fails every time it is tried, and "
+            f"cluster.max_failures={self._recipe.cluster.max_failures} allows no further restart: "
             f"{summary(errors[ranks[0]])}\nIts samples are at positions {position:,} to {last:,}; "
-            "`python jobs/verify_shards.py` tells whether their shards are sound. Nothing skips "
-            "them yet: repair what is wrong, and the same command goes on from the newest "
-            "checkpoint."
+            "`python jobs/verify_shards.py` tells whether their shards are sound. Repair what is "
+            "wrong, and the same command goes on from the newest checkpoint."
         )
 
     def _note(

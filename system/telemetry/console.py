@@ -153,8 +153,9 @@ def _attempt_line(event: Event) -> str:
 
 def _decision_line(event: Event) -> str:
     wait_s, node = event.get("wait_s"), event.get("without_node")
+    done = {"restart": "starts the workers again", "skip": "goes on without the batch"}
     parts = [
-        "starts the workers again" if event.get("action") == "restart" else "ends the run",
+        done.get(event.get("action", ""), "ends the run"),
         *([f"in {wait_s:g} s"] if wait_s else []),
         *([f"without node {node}"] if node else []),
     ]

@@ -45,7 +45,7 @@ def rollbacks_in(events: Iterable[Event]) -> tuple[Rollback, ...]:
     for event in events:
         if event["kind"] == "rolled_back":
             terms = frozenset(event["terms"])
-            normal = tuple(Reading(*each, terms) for each in event["normal"])
+            normal = tuple(Reading(at, loss, norm, terms) for at, loss, norm in event["normal"])
             span = event["start"], event["stop"]
             found.append(Rollback(event["attempt"], *span, event["reason"], normal))
         elif event["kind"] == "failure_decided" and event["action"] == "skip":

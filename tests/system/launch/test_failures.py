@@ -22,6 +22,8 @@ from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
 from system.launch.placement import Placement
 from system.telemetry.ledger import read_ledger
+from system.train.guards.rollback import exclusion_of
+from system.train.guards.rollback import rollbacks_in
 
 
 class Spare(Placement):
@@ -103,14 +105,25 @@ def test_a_new_checkpoint_wipes_the_slate(watch):
         watch.after_exception(None, {0: at(RuntimeError("x"), 64 * count)})
 
 
-def test_a_poison_batch_is_named_by_its_position(watch, recipe, tmp_path):
-    watch.after_exception(None, {0: at(ValueError("bad batch"), 640, began=512)})
-    with pytest.raises(PoisonBatch, match=r"after 640 images.*bad batch") as ended:
+def test_a_poison_batch_is_left_out_by_its_position(watch, tmp_path):
+    for _ in range(2):
         watch.after_exception(None, {0: at(ValueError("bad batch"), 640, began=512)})
-    assert f"positions 640 to {640 + recipe.run.global_batch - 1}" in str(ended.value)
+    decided = told(tmp_path, "failure_decided")
+    assert [each["action"] for each in decided] == ["restart", "skip"]
+    [left_out] = rollbacks_in(decided)
+    assert exclusion_of([left_out]).touches(640, 641)
+    assert "fails every time" in left_out.reason
+
+
+def test_a_poison_batch_too_many_ends_the_run_by_name(watch, recipe, tmp_path):
+    for position in (640, 640, 704):
+        watch.after_exception(None, {0: at(ValueError("bad batch"), position, began=512)})
+    with pytest.raises(PoisonBatch, match=r"after 704 images.*bad batch") as ended:
+        watch.after_exception(None, {0: at(ValueError("bad batch"), 704, began=512)})
+    assert f"positions 704 to {704 + recipe.run.global_batch - 1}" in str(ended.value)
     assert ended.value.exit_code == 4
     decided = told(tmp_path, "failure_decided")[-1]
-    assert (decided["action"], decided["position"]) == ("skip", 640)
+    assert (decided["action"], decided["position"]) == ("stop", 704)
 
 
 def test_of_a_dead_worker_the_others_know_the_position(watch):

@@ -122,7 +122,7 @@ def test_the_line_of_progress(events, line):
           "wait_s": 5.0, "without_node": "a1"},
          "starts the workers again in 5 s without node a1: lost: failure 2 in a row"),
         ({"kind": "failure_decided", "action": "skip", "reason": "a poison batch"},
-         "ends the run: a poison batch"),
+         "goes on without the batch: a poison batch"),
         ({"kind": "run_finished", "images_seen": 10, "seconds": 75},
          "finished at 10 images after 1:15"),
     ],
