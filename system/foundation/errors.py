@@ -21,9 +21,14 @@ class ExitCode(IntEnum):
 
 
 class TrainingSystemError(Exception):
-    """An error of this system. `retryable` says whether a restart can help."""
+    """An error of this system.
+
+    `retryable` says whether a restart can help, `planned` whether one is all that it is for: such
+    an error ends an attempt on purpose and counts as no failure.
+    """
 
     retryable = False
+    planned = False
     exit_code: int = ExitCode.FAILED
 
 

@@ -54,6 +54,7 @@ class Cause(StrEnum):
     NUMERICS = "numerics"
     DISK_FULL = "disk_full"
     PREEMPTED = "preempted"
+    PLANNED = "planned"  # a worker asked for a restart
     OUT_OF_MEMORY = "out_of_memory"
     STALLED = "stalled"
     LOST = "lost"  # a process or a node has gone without a word
@@ -156,6 +157,8 @@ def _cause_of_one(error: BaseException) -> Cause:
 
 
 def _cause_in_our_words(error: TrainingSystemError) -> Cause:
+    if error.planned:
+        return Cause.PLANNED
     match error:
         case DataError():
             return Cause.DATA

@@ -5,7 +5,7 @@
 | cause | what is done |
 | --- | --- |
 | config, data, numerics, full disk | never again: it would end the same way |
-| preemption | always again, without count or wait |
+| preemption, a restart that a worker asked for | always again, without count or wait |
 | out of memory | once again with a smaller micro-batch, then no more |
 | the same position twice | no more: the batch there is poison, and is named |
 | one node twice | again without that node, where the others suffice |
@@ -23,8 +23,13 @@ from typing import Literal
 from system.launch.causes import Cause
 
 PERMANENT = (Cause.CONFIG, Cause.DATA, Cause.NUMERICS, Cause.DISK_FULL)
+# No failures, but how a run is meant to go.
+EXPECTED = {
+    Cause.PREEMPTED: "the nodes were taken away",
+    Cause.PLANNED: "a worker asked for it",
+}
 # What neither a batch nor a node is to blame for.
-BLAMELESS = (Cause.PREEMPTED, Cause.OUT_OF_MEMORY, Cause.STORAGE)
+BLAMELESS = (*EXPECTED, Cause.OUT_OF_MEMORY, Cause.STORAGE)
 FAILURES_OF_POISON = 2
 DEATHS_OF_POISON = 3
 FAILURES_OF_A_BAD_NODE = 2
@@ -71,8 +76,8 @@ def decide(failures: Sequence[Failure], room: Room) -> Decision:
     newest = failures[-1]
     if newest.cause in PERMANENT:
         return Decision("stop", f"{newest.cause}: a restart would end the same way")
-    if newest.cause is Cause.PREEMPTED:
-        return Decision("restart", "the nodes were taken away")
+    if newest.cause in EXPECTED:
+        return Decision("restart", EXPECTED[newest.cause])
     if newest.cause is Cause.OUT_OF_MEMORY:
         return _after_out_of_memory(failures, room)
     if _is_poison(failures):
@@ -137,7 +142,7 @@ def _in_a_row(failures: Sequence[Failure]) -> int:
     """Failures that count, since a checkpoint was last committed."""
     count = 0
     for each in reversed(failures):
-        count += each.cause not in (Cause.PREEMPTED, Cause.OUT_OF_MEMORY)
+        count += each.cause not in (*EXPECTED, Cause.OUT_OF_MEMORY)
         if each.saved:
             break
     return count

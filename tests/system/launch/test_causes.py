@@ -106,6 +106,13 @@ def test_a_full_disk_is_seen_however_it_is_wrapped(write):
     assert disk_full(OSError(5, "input/output error"), "/data/run") is None
 
 
+class Turned(NumericsError):
+    """An error that ends an attempt on purpose."""
+
+    retryable = True
+    planned = True
+
+
 class Reclaimed(RayActorError):
     """As Ray tells of a worker whose node was taken away."""
 
@@ -128,6 +135,7 @@ MAYBE = "unexpected exit. (1) The process is killed by SIGKILL by OOM killer due
         (StorageError("down"), Cause.STORAGE),
         (chained(RuntimeError("x"), StorageError("down")), Cause.STORAGE),
         (StalledError("loader"), Cause.STALLED),
+        (Wrapped(Turned("back")), Cause.PLANNED),
         (Reclaimed(), Cause.PREEMPTED),
         (WorkerHealthCheckFailedError("x", Reclaimed()), Cause.PREEMPTED),
         (PreemptionError(PreemptionInfo(1, {})), Cause.PREEMPTED),

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from system.launch.causes import Cause
+from system.launch.retry_policy import EXPECTED
 from system.launch.retry_policy import LONGEST_WAIT_S
 from system.launch.retry_policy import PERMANENT
 from system.launch.retry_policy import Failure
@@ -35,9 +36,10 @@ def test_every_cause_is_decided_on():
         decide([Failure(cause)], ROOM)
 
 
+@pytest.mark.parametrize("cause", EXPECTED)
 @pytest.mark.parametrize("count", [1, 4, 100])
-def test_preemptions_are_not_counted_and_not_waited_for(count):
-    failures = of(Cause.PREEMPTED, count)
+def test_what_is_no_failure_is_not_counted_and_not_waited_for(cause, count):
+    failures = of(cause, count)
     decision = decide(failures, Room(restarts=0))
     assert (decision.action, decision.wait_s) == ("restart", 0)
     later = decide([*failures, *of(Cause.UNKNOWN, 3)], ROOM)
@@ -67,6 +69,7 @@ POISON = {
     "always in the first update": ([at(64, moved=False), at(64, moved=False)], None),
     "taken up there the second time": ([at(64), at(64, moved=False)], 64),
     "nobody knows where": ([at(None), at(None)], None),
+    "taken back there": ([at(64, Cause.PLANNED), at(64, Cause.PLANNED)], None),
     "once by preemption": ([at(64, Cause.PREEMPTED), at(64)], None),
     "the store was down": ([at(64, Cause.STORAGE), at(64, Cause.STORAGE)], None),
     "stalled twice": ([at(64, Cause.STALLED), at(64, Cause.STALLED)], 64),

@@ -107,6 +107,7 @@ def test_a_killed_worker_changes_nothing(undisturbed, start, tiny, root):
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_driver_and_head_are_killed_and_the_same_command_goes_on(undisturbed, program, tiny, root):
     run = root / "beheaded"
     job = program(JOB, *tiny, "run.name=beheaded", WANDB_MODE="offline")
