@@ -59,6 +59,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_drawn(asked, stages, tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_model_is_measured_by_a_protocol_of_the_field(asked, stages, recipe, weights, tmp_path):
     made = make_reference(
         ReferenceRequest(
