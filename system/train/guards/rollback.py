@@ -45,9 +45,9 @@ def rollbacks_in(events: Iterable[Event]) -> tuple[Rollback, ...]:
     for event in events:
         if event["kind"] == "rolled_back":
             terms = frozenset(event["terms"])
-            normal = tuple(Reading(at, loss, norm, terms) for at, loss, norm in event["normal"])
+            readings = (Reading(start, loss, norm, terms) for start, loss, norm in event["normal"])
             span = event["start"], event["stop"]
-            found.append(Rollback(event["attempt"], *span, event["reason"], normal))
+            found.append(Rollback(event["attempt"], *span, event["reason"], tuple(readings)))
         elif event["kind"] == "failure_decided" and event["action"] == "skip":
             position = event.get("position", 0)
             found.append(Rollback(0, position, position + 1, event["reason"]))
