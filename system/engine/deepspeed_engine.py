@@ -22,11 +22,14 @@ from system.engine.deepspeed_config import clips_itself
 from system.engine.deepspeed_config import deepspeed_config
 from system.engine.gather import gather_averages
 from system.engine.gather import gather_weights
+from system.engine.layout import Holder
 from system.engine.optimiser import DECAYS
 from system.engine.optimiser import AveragingAdamw
 from system.engine.optimiser import parameter_groups
 from system.engine.records import tensors_in
 from system.engine.records import with_tensors
+from system.engine.reshard import read_model
+from system.engine.reshard import restore_resharded
 from system.engine.safe_loading import loading_only_tensors
 from system.foundation.errors import CheckpointError
 from system.foundation.settings import engine as settings
@@ -176,23 +179,32 @@ class Engine:
             script.unlink()  # DeepSpeed's conversion scripts: a checkpoint holds no programs
 
     def restore(self, folder: Path) -> None:
-        """Take up the state that `save` wrote, at the same world size.
+        """Take up the state that `save` wrote, on this or another number of workers.
 
-        Raises CheckpointError where it is of another world size, stage or module, or holds anything
+        Raises CheckpointError where it is of another stage, precision or module, or holds anything
         but numbers.
         """
         try:
             with process_group.quiet(), loading_only_tensors():
-                found, client_state = self._engine.load_checkpoint(
-                    str(folder), tag=TAG, load_lr_scheduler_states=False
-                )
+                self._take_up(folder)
         except UNUSABLE as error:
             raise CheckpointError(_unusable(folder, str(error).strip() or repr(error))) from error
-        if found is None:
-            raise CheckpointError(_unusable(folder, "DeepSpeed finds no checkpoint there"))
-        saved = client_state.get(CUT)
-        if saved != self._cut:
-            raise CheckpointError(_unusable(folder, f"found {saved}, expected {self._cut}"))
+
+    def _take_up(self, folder: Path) -> None:
+        saved = read_model(folder / TAG).get(CUT, {})
+        if saved | {"workers": self.world.size} != self._cut:
+            raise ValueError(f"found {saved}, expected {self._cut} or other workers")
+        stage, workers = saved["zero_stage"], saved["workers"]
+        if stage == 0 or workers == self.world.size:  # in stage 0 every worker holds everything
+            found, _ = self._engine.load_checkpoint(
+                str(folder), tag=TAG, load_lr_scheduler_states=False
+            )
+            if found is None:
+                raise FileNotFoundError("DeepSpeed finds no checkpoint there")
+            return
+        before = [Holder(stage, rank, workers) for rank in range(workers)]
+        now = Holder(stage, self.world.rank, self.world.size)
+        restore_resharded(self._engine, folder / TAG, before, now)
 
     def close(self) -> None:
         """Let go of the module and of DeepSpeed's hooks."""
@@ -203,5 +215,5 @@ class Engine:
 def _unusable(folder: Path, why: str) -> str:
     return (
         f"engine state in {folder} cannot be taken up: {why}. It must come from the same model, "
-        "ZeRO stage, precision and number of workers"
+        "ZeRO stage and precision"
     )

@@ -33,6 +33,18 @@ def gather_averages(
     return _gather(engine, module, state_key=key if moved else None)
 
 
+def flat_masters(engine: deepspeed.DeepSpeedEngine) -> list[Tensor]:
+    """This worker's flat tensors of float32 weights, one for each group, in stages 1 to 3."""
+    places = (
+        "single_partition_of_fp32_groups",
+        "fp32_groups_flat_partition",
+        "fp32_partitioned_groups_flat",
+    )
+    place = next(place for place in places if hasattr(engine.optimizer, place))
+    masters: list[Tensor] = getattr(engine.optimizer, place)
+    return masters
+
+
 def _gather(
     engine: deepspeed.DeepSpeedEngine, module: nn.Module, state_key: str | None
 ) -> Iterator[tuple[str, Tensor]]:

@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field
 from pydantic import model_validator
 
+from system.foundation.batch_cut import indivisible
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.data import Data
@@ -135,7 +136,7 @@ class Recipe(Record):
     def _batch_divides(self) -> Self:
         batch, workers = self.run.global_batch, self.cluster.workers
         if batch % workers:
-            raise ValueError(f"run.global_batch {batch} not divisible by cluster.workers {workers}")
+            raise ValueError(f"run.global_batch {batch} {indivisible(batch, workers)}")
         micro = self.cluster.micro_batch
         if micro is not None and (batch // workers) % micro:
             raise ValueError(

@@ -254,7 +254,7 @@ def _absent_folders(url: str) -> list[Path]:
 def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint | None:
     """The checkpoint that the run goes on from, if it has one.
 
-    Raises CheckpointError where that is of another shape, other data, or another way to cut them.
+    Raises CheckpointError where that is of another shape or of other data.
     """
     store = CheckpointStore(storage.join(url, "checkpoints"))
     latest = store.newest_or_refuse()
@@ -264,10 +264,6 @@ def check_checkpoint(recipe: Recipe, manifest: Manifest, url: str) -> Checkpoint
     changed = frozen_changes(recipe_from_mapping(state["recipe"]), recipe)
     if recipe.data.on_changed_manifest == "refuse":
         changed += changed_data(state, manifest.split("train"))
-    if state["world_size"] != recipe.cluster.workers:
-        changed.append(
-            f"cluster.workers: {state['world_size']} before, {recipe.cluster.workers} now"
-        )
     if changed:
         listed = "".join(f"\n  {line}" for line in changed)
         raise CheckpointError(

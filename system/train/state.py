@@ -24,6 +24,7 @@ from system.engine.checkpoints import STATE
 from system.engine.checkpoints import further_average
 from system.engine.checkpoints import read_state
 from system.engine.deepspeed_engine import Engine
+from system.foundation.batch_cut import cut_batch
 from system.foundation.config import flatten
 from system.foundation.config import recipe_from_mapping
 from system.foundation.errors import CheckpointError
@@ -125,9 +126,10 @@ class TrainState:
             (folder / STATE).write_text(json.dumps(self._statement(), indent=1))
 
     def restore(self, folder: Path) -> list[str]:
-        """Take up what `save` wrote; what of the data has changed, where the recipe lets that be.
+        """Take up what `save` wrote, on as many workers or on more or fewer; what of the data has
+        changed, where the recipe lets that be.
 
-        Raises CheckpointError where it belongs to another model, other data or another world size.
+        Raises CheckpointError where it belongs to another model or to other data.
         """
         saved = read_state(str(folder))
         problems = self._mismatches(saved)
@@ -167,21 +169,15 @@ class TrainState:
         problems = frozen_changes(recipe_from_mapping(saved["recipe"]), self.recipe)
         if self.recipe.data.on_changed_manifest == "refuse":
             problems += changed_data(saved, self.manifest)
-        if saved["world_size"] != self.world.size:
-            problems.append(
-                f"cluster.workers: saved by {saved['world_size']} workers, this run has "
-                f"{self.world.size}; the sharded state cannot be cut anew yet"
-            )
         return problems
 
 
 def cut(recipe: Recipe, world: World) -> tuple[int, int]:
-    """How the global batch is cut: images per pass of a worker, and passes per update."""
-    share = recipe.run.global_batch // world.size
-    micro_batch = min(recipe.cluster.micro_batch or share, share)
-    assert recipe.run.global_batch % world.size == 0
-    assert share % micro_batch == 0
-    return micro_batch, share // micro_batch
+    """How the global batch is cut: images per pass of a worker, and passes per update.
+
+    Raises ClusterError where it does not divide over the workers.
+    """
+    return cut_batch(recipe.run.global_batch, world.size, recipe.cluster.micro_batch)
 
 
 def changed_data(saved: Mapping[str, Any], manifest: Manifest) -> list[str]:

@@ -12,6 +12,7 @@ from torch import nn
 from system.engine.deepspeed_engine import Engine
 from system.engine.deepspeed_engine import StepOutcome
 from system.engine.freeze import frozen
+from system.engine.gather import _gather
 from system.foundation.errors import CheckpointError
 from system.foundation.settings import engine as engine_settings
 from system.foundation.settings.engine import Adamw
@@ -53,6 +54,24 @@ class Net(nn.Module):
 
 
 @dataclass
+class Snapshot:
+    """Everything that a state is, whatever number of workers holds it (on rank 0)."""
+
+    tensors: dict[str, dict[str, Tensor]]  # weights, averages and moments, by name
+    counts: dict[str, float]
+
+    def differences(self, other: "Snapshot") -> list[str]:
+        """What is not the same in both, to the bit."""
+        assert self.tensors.keys() == other.tensors.keys()
+        return [
+            f"{part} of {name}"
+            for part, tensors in self.tensors.items()
+            for name in tensors.keys() | other.tensors[part].keys()
+            if not torch.equal(tensors[name], other.tensors[part][name])
+        ] + [key for key, count in self.counts.items() if other.counts[key] != count]
+
+
+@dataclass
 class Findings:
     """What happened for one stage and precision."""
 
@@ -60,6 +79,8 @@ class Findings:
     start_averages: dict[str, Tensor]
     history: list[dict[str, Tensor]]  # master weights after each of the first updates
     averages: list[dict[str, Tensor]]  # of each decay, after those updates
+    saved: Snapshot  # what was saved then
+    folder: Path
     losses: list[float]
     steps: list[StepOutcome]
     after: dict[str, Tensor]  # weights after the poisoned update and one more
@@ -88,20 +109,21 @@ def explore(world: World, folder: Path) -> dict[tuple[int, str], Findings]:
 
 
 def _explore(world: World, stage: int, precision: str, folder: Path) -> Findings:
-    engine, start = _engine(world, stage, precision)
+    engine, start = make_engine(world, stage, precision)
     start_averages = engine.averaged()
     losses, steps, history = [], [], []
     for update in range(2):
         _train(engine, world, update, losses, steps)
         history.append(engine.weights())
     averages = [engine.averaged(which) for which in range(len(DECAYS))]
-    shared = _save_together(engine, world, folder)
+    saved = snapshot(engine)
+    shared = save_together(engine, world, folder)
     for update in range(2, 5):
         _train(engine, world, update, losses, steps)
     after = engine.weights()
     engine.close()
 
-    resumed, _ = _engine(world, stage, precision)
+    resumed, _ = make_engine(world, stage, precision)
     resumed.restore(shared)
     averages_on_restore = [resumed.averaged(which) for which in range(len(DECAYS))]
     resumed_losses: list[float] = []
@@ -112,6 +134,8 @@ def _explore(world: World, stage: int, precision: str, folder: Path) -> Findings
         start_averages,
         history,
         averages,
+        saved,
+        shared,
         losses,
         steps,
         after,
@@ -129,7 +153,32 @@ def _explore(world: World, stage: int, precision: str, folder: Path) -> Findings
     return found
 
 
-def _engine(world: World, stage: int, precision: str) -> tuple[Engine, dict[str, Tensor]]:
+def snapshot(engine: Engine) -> Snapshot:
+    """The state as it is now. All workers must take part."""
+    inner = engine._engine
+    moments = {
+        key: engine._collect(_gather(inner, engine.module, key))
+        for key in ("exp_avg", "exp_avg_sq")
+    }
+    steps = {state["step"].item() for state in inner.basic_optimizer.state.values()}
+    assert len(steps) == 1
+    return Snapshot(
+        {
+            "weights": engine.weights(),
+            **{f"average {which}": engine.averaged(which) for which in range(len(DECAYS))},
+            **moments,
+        },
+        {
+            "updates": steps.pop(),
+            "steps": inner.global_steps,
+            "samples": inner.global_samples,
+            "skipped": inner.skipped_steps,
+        },
+    )
+
+
+def make_engine(world: World, stage: int, precision: str) -> tuple[Engine, dict[str, Tensor]]:
+    """An engine with its first weights, and those."""
     torch.manual_seed(0)
     module = Net()
     start = {name: weight.detach().clone() for name, weight in module.named_parameters()}
@@ -154,7 +203,7 @@ def _train(
     losses.append(total)
 
 
-def _save_together(engine: Engine, world: World, folder: Path) -> Path:
+def save_together(engine: Engine, world: World, folder: Path) -> Path:
     """Each worker saves into a folder of its own; then all files lie together."""
     own, shared = folder / f"worker-{world.rank}", folder / "all"
     engine.save(own)
@@ -164,7 +213,7 @@ def _save_together(engine: Engine, world: World, folder: Path) -> Path:
 
 
 def _complaint(world: World, stage: int, precision: str, saved: Path) -> str:
-    engine, _ = _engine(world, stage=(stage + 1) % 4, precision=precision)
+    engine, _ = make_engine(world, stage=(stage + 1) % 4, precision=precision)
     try:
         engine.restore(saved)
     except CheckpointError as error:

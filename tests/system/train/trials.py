@@ -1,6 +1,5 @@
 """Tiny real runs on several workers: every ZeRO stage and precision, and each cut in two."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
 from system.foundation.config import recipe_from_mapping
-from system.foundation.errors import CheckpointError
 from system.foundation.recipe import Recipe
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
@@ -91,7 +89,6 @@ class Trials:
     traces: dict[tuple[int, str, int], Trace] = field(default_factory=dict)
     whole: dict[tuple[int, str], Ended] = field(default_factory=dict)
     in_two: dict[tuple[int, str], Ended] = field(default_factory=dict)
-    complaint: str = ""
 
 
 def run_trials(world: World, shards: str, folder: Path) -> Trials:
@@ -106,7 +103,6 @@ def run_trials(world: World, shards: str, folder: Path) -> Trials:
                 trials.whole[stage, precision], trials.in_two[stage, precision] = _cut_in_two(
                     world, shards, folder, stage, precision
                 )
-    trials.complaint = _alone_on_what_two_saved(world, shards, folder)
     return trials
 
 
@@ -233,25 +229,6 @@ def _cut_in_two(
     second, _ = run_loop(world, recipe, attempt=2)
     second.values = first.values | second.values
     return whole, second
-
-
-def _alone_on_what_two_saved(world: World, shards: str, folder: Path) -> str:
-    """What the state says to a checkpoint that claims to be of one worker."""
-    recipe = adversarial(shards, folder / "cut-2-fp32", 2, "fp32")
-    state = assemble(recipe, world, read_manifest(shards))
-    newest = CheckpointStore(f"{recipe.run.root}/tiny/checkpoints").latest()
-    assert newest is not None
-    saved = json.loads((Path(newest.url) / "state.json").read_text())
-    claimed = folder / f"claimed-{world.rank}"
-    claimed.mkdir()
-    (claimed / "state.json").write_text(json.dumps(saved | {"world_size": 1}))
-    try:
-        state.restore(claimed)
-    except CheckpointError as error:
-        return str(error)
-    finally:
-        state.close()
-    return ""
 
 
 @contextmanager
