@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic import model_validator
 
 from system.foundation.batch_cut import indivisible
+from system.foundation.batch_cut import world_sizes
 from system.foundation.settings.autoencoder import Convolutional
 from system.foundation.settings.autoencoder import Pixels
 from system.foundation.settings.data import Data
@@ -82,12 +83,7 @@ class Recipe(Record):
     def world_sizes(self) -> tuple[int, ...]:
         """The numbers of workers that the run may go on with, fewest first."""
         most = self.cluster.workers
-        sizes = range(self.cluster.min_workers or most, most + 1)
-        return tuple(size for size in sizes if self._can_be_cut(size))
-
-    def _can_be_cut(self, workers: int) -> bool:
-        share, left = divmod(self.run.global_batch, workers)
-        return left == 0 and share % min(self.cluster.micro_batch or share, share) == 0
+        return tuple(world_sizes(self.run.global_batch, self.cluster.min_workers or most, most))
 
     @model_validator(mode="after")
     def _features_can_be_stored(self) -> Self:
