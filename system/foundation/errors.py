@@ -88,4 +88,5 @@ class RolledBack(TrainingSystemError):
     without the positions which the ledger's `rolled_back` event names."""
 
     retryable = True
+    planned = True
     exit_code = ExitCode.NUMERICS

@@ -7,7 +7,7 @@
 | config, data, numerics, full disk | never again: it would end the same way |
 | preemption, a restart that a worker asked for | always again, without count or wait |
 | out of memory | once again with a smaller micro-batch, then no more |
-| the same position twice | no more: the batch there is poison, and is named |
+| the same position twice | again without the batch there: it is poison, and is named |
 | one node twice | again without that node, where the others suffice |
 | a lost worker, a stall, a store, anything else | again, waiting longer each time, so many times |
 
@@ -80,14 +80,15 @@ def decide(failures: Sequence[Failure], room: Room) -> Decision:
         return Decision("restart", EXPECTED[newest.cause])
     if newest.cause is Cause.OUT_OF_MEMORY:
         return _after_out_of_memory(failures, room)
+    in_a_row = _in_a_row(failures)
+    is_too_often = 0 <= room.restarts < in_a_row
     if _is_poison(failures):
         return Decision(
-            "skip",
+            "stop" if is_too_often else "skip",
             f"the update after {newest.images_seen:,} images fails every time: a poison batch",
             position=newest.images_seen,
         )
-    in_a_row = _in_a_row(failures)
-    if 0 <= room.restarts < in_a_row:
+    if is_too_often:
         return Decision("stop", f"{in_a_row} failures in a row without a new checkpoint")
     node = _bad_node(failures)
     return Decision(

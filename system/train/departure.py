@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
+from statistics import median
 from typing import Literal
 from typing import Protocol
 
@@ -191,7 +192,7 @@ class Departure:
             notice = Notice("resize", time.time())
         if not self._updates or not self._asks:
             return 1, notice
-        return updates_between_asks(min(self._asks), min(self._updates)), notice
+        return updates_between_asks(min(self._asks), median(self._updates)), notice
 
     def _is_news(self, notice: Notice) -> bool:
         """Whether it is not the one that is known already, told once more."""

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import psutil
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 80 * 2**20
+PATIENCE_S = 180
+ATTEMPTS = 6
 
 
 class Nodes:
@@ -63,8 +66,11 @@ class Nodes:
 
 
 @contextmanager
-def ray_nodes() -> Iterator[Nodes]:
-    """A head without CPUs, and what a test adds; all of it ends with the block."""
+def ray_nodes(logs: Path) -> Iterator[Nodes]:
+    """A head without CPUs, and what a test adds; all of it ends with the block.
+
+    What Ray said lies in the folder `logs` then.
+    """
     folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # sockets need a short path
     environment = {
         "RAY_TMPDIR": folder,
@@ -73,7 +79,8 @@ def ray_nodes() -> Iterator[Nodes]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
     known = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    with (Path(folder) / "nodes.log").open("w") as log:
+    logs.mkdir()
+    with (logs / "nodes.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -88,7 +95,9 @@ def ray_nodes() -> Iterator[Nodes]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(60)
+            process.wait(PATIENCE_S)
+            with suppress(OSError, shutil.Error):
+                shutil.copytree(f"{folder}/ray/session_latest/logs", logs, dirs_exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -99,15 +108,13 @@ def main() -> None:
     from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
     place = {"node_ip_address": LOOPBACK, "object_store_memory": OBJECT_STORE_BYTES}
-    cluster = Cluster(
-        initialize_head=True, head_node_args=place | {"num_cpus": 0, "include_dashboard": False}
-    )
-    nodes = {}
+    cluster, nodes = Cluster(), {}
+    started(cluster, **place, num_cpus=0, include_dashboard=False)
     say(cluster.address)
     for line in sys.stdin:
         match line.split():
             case ["add", cpus]:
-                node = cluster.add_node(**place, num_cpus=int(cpus))
+                node = started(cluster, **place, num_cpus=int(cpus))
                 nodes[node.node_id] = node
                 say(node.node_id)
             case ["of", raylet]:
@@ -124,6 +131,19 @@ def main() -> None:
                 cluster.remove_node(nodes.pop(name), allow_graceful=False)
                 say("ok")
     cluster.shutdown()
+
+
+def started(cluster: Any, **settings: Any) -> Any:
+    """A new node. Ray gives its processes 15 and 30 s to start, which a busy machine exceeds."""
+    for attempt in range(ATTEMPTS):
+        try:
+            node = cluster.add_node(**settings, wait=False)
+            cluster._wait_for_node(node, PATIENCE_S)
+        except Exception as error:  # Ray raises nothing more special
+            print(f"node not started, attempt {attempt + 1}: {error}", file=sys.stderr, flush=True)
+        else:
+            return node
+    raise TimeoutError(f"no node started in {ATTEMPTS} attempts")
 
 
 def raylets(node: Any) -> list[str]:

@@ -1,6 +1,8 @@
 """Nodes of a real Ray go and come while a run trains: announced, unannounced, and new ones."""
 
+import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.
 
 PATIENCE_S = 300
 BATCH = 64
+EVERY = 50  # updates between checkpoints
 NOTICE_S = 30
 
 
@@ -33,9 +36,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
     """A Ray with a head, and no node to train on yet."""
-    with ray_nodes() as made:
+    with ray_nodes(tmp_path / "logs") as made:
         yield made
 
 
@@ -44,13 +47,13 @@ class Trained:
 
     def __init__(self, nodes: Nodes, shards: str, root: Path, *changes: str) -> None:
         self.folder = root / "elastic"
-        self._said = root / "said.log"
         self._job = start_program(
             "jobs/simflow_digits.py",
             f"run.root={root}", f"data.shards={shards}", "run.name=elastic",
             f"run.global_batch={BATCH}", f"run.report_every_images={BATCH}",
             "autoencoder.width=8", "flow.width=16", "flow.depths=[1, 1]", "flow.head_width=8",
-            "data.workers=1", "evaluation.kind=none", *changes,
+            "data.workers=1", "evaluation.kind=none", "run.total_images=100000000",
+            f"run.checkpoint_every_images={EVERY * BATCH}", *changes,
             WANDB_MODE="disabled", **nodes.environment,
         )  # fmt: skip
 
@@ -76,35 +79,73 @@ class Trained:
         """The run's folder."""
         return str(self.folder)
 
-    def end(self) -> int:
-        """Wait for the run's end; how many updates were trained twice, as the audit finds."""
+    def end(self) -> list[int]:
+        """End the run, which nothing else would; the updates that each attempt trained in vain."""
+        self._job.send_signal(signal.SIGTERM)
         said, _ = self._job.communicate(timeout=PATIENCE_S)
-        assert self._job.returncode == 0, said
         proof, text = audit(Audit(run=self.url))
-        assert proof.holds, text
-        return sum(stop - start for _, start, stop in proof.lineage.undone) // BATCH
+        assert proof.holds, f"{text}\n{said}"
+        undone = Counter[int]()
+        for attempt, start, stop in proof.lineage.undone:
+            undone[attempt] += (stop - start) // BATCH
+        return [undone[attempt] for attempt in range(1, 1 + proof.lineage.attempts)]
+
+
+def seen(events: list[dict[str, Any]]) -> int:
+    """Where a run stood at the only event of its kind."""
+    (event,) = events
+    return int(event["images_seen"])
+
+
+def let_go(nodes: Nodes, leaving: str, run: Trained, attempt: int) -> None:
+    """Announce the end of a node, and end it when the time has come."""
+    end = time.time() + NOTICE_S
+    nodes.drain(leaving, NOTICE_S)
+    run.wait_for("standing_by", attempt=attempt)
+    assert time.time() < end
+    time.sleep(max(0.0, end - time.time()))
+    nodes.kill(leaving)
 
 
 def test_a_node_that_goes_as_announced_costs_no_update(
     nodes: Nodes, shards: str, tmp_path: Path
 ) -> None:
     nodes.add()
-    run = Trained(
-        nodes, shards, tmp_path, "cluster.workers=1", "run.total_images=64000",
-        "run.checkpoint_every_images=16000",
-    )  # fmt: skip
+    run = Trained(nodes, shards, tmp_path, "cluster.workers=1")
     (first,) = run.wait_for("attempt_started")
     run.wait_for("report", 3)
     nodes.add()
-    leaving, started = nodes.of(first["process"]), time.time()
-    nodes.drain(leaving, NOTICE_S)
-    run.wait_for("standing_by")
-    assert time.time() < started + NOTICE_S
-    time.sleep(max(0.0, started + NOTICE_S - time.time()))
-    nodes.kill(leaving)
-    (resumed,) = run.wait_for("resumed", attempt=2)
-    (waiting,) = run.events("standing_by", 1)
-    assert resumed["images_seen"] == waiting["images_seen"]
-    assert run.end() == 0
+    let_go(nodes, nodes.of(first["process"]), run, 1)
+    run.wait_for("report", 3, attempt=2)
+    assert seen(run.events("resumed", 2)) == seen(run.events("standing_by", 1))
+    assert run.end()[0] == 0
     (notice,) = run.events("notice", 1)
-    assert NOTICE_S - 15 < notice["seconds_left"] < NOTICE_S
+    assert NOTICE_S - 20 < notice["seconds_left"] < NOTICE_S
+
+
+def test_nodes_come_and_go_and_every_image_counts_once(
+    nodes: Nodes, shards: str, tmp_path: Path
+) -> None:
+    leaving, staying = nodes.add(), nodes.add()
+    run = Trained(
+        nodes, shards, tmp_path,
+        "cluster.workers=2", "cluster.min_workers=1", "cluster.resize_interval_s=5",
+    )  # fmt: skip
+    run.wait_for("report", 3)
+    let_go(nodes, leaving, run, 1)
+    run.wait_for("report", 3, attempt=2)
+    joined = nodes.add()
+    run.wait_for("report", 3, attempt=3)
+    nodes.kill(joined)
+    run.wait_for("report", 3, attempt=4)
+    lost = run.end()
+
+    started = run.events("attempt_started")
+    assert [event["workers"] for event in started] == [2, 1, 2, 1], staying
+    # Announced, and for a larger group: saved first. Without warning: back to the last checkpoint.
+    assert lost[:2] == [0, 0]
+    assert [event["cause"] for event in run.events("standing_by")] == ["preemption", "resize"]
+    for attempt in (1, 2):
+        stood = seen(run.events("standing_by", attempt))
+        assert seen(run.events("resumed", attempt + 1)) == stood
+    assert lost[2] <= EVERY + 1

@@ -117,6 +117,12 @@ def test_the_line_of_progress(events, line):
          "goes on at 5,120 images with other shards, which no audit can prove whole: "
          "1 shard gone: a"),
         ({"kind": "bad_sample", "key": "k", "reason": "truncated"}, "bad sample k: truncated"),
+        ({"kind": "notice", "images_seen": 64, "cause": "preemption", "seconds_left": 29.4},
+         "preemption announced at 64 images in 0:29: saves before it"),
+        ({"kind": "notice", "images_seen": 64, "cause": "resize", "seconds_left": None},
+         "resize announced at 64 images: saves before it"),
+        ({"kind": "standing_by", "images_seen": 64, "cause": "resize"},
+         "all is saved at 64 images: waits for the resize"),
         ({"kind": "worker_failed", "rank": 1, "error": "killed"}, "worker 1 failed: killed"),
         ({"kind": "failure_decided", "action": "restart", "reason": "lost: failure 2 in a row",
           "wait_s": 5.0, "without_node": "a1"},
