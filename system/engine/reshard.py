@@ -84,7 +84,7 @@ class _Saved:
         self._masters, self._kept = MASTERS[holders[0].stage], KEPT[holders[0].stage]
 
     def check(self, shapes: list[Shapes]) -> None:
-        """Raise ValueError unless the weights are those of `shapes`, group by group or not."""
+        """Raise ValueError unless the weights are those of `shapes`, however grouped."""
         saved, wanted = (
             {name: tuple(shape) for group in groups for name, shape in group.items()}
             for groups in (self._shapes, shapes)

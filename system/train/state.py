@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.shards.manifest import Manifest
@@ -139,7 +140,8 @@ class TrainState:
         """Take up what `save` wrote, on as many workers or on more or fewer; what of the data has
         changed, where the recipe lets that be.
 
-        Raises CheckpointError where it belongs to another model or to other data.
+        Raises CheckpointError where it belongs to another model or to other data, or does not come
+        out of a change of size as it was.
         """
         saved = read_state(str(folder))
         problems = self._mismatches(saved)
@@ -152,9 +154,28 @@ class TrainState:
         self.engine.restore(folder / "engine")
         if self.critic is not None:
             self.critic.restore(folder / "critic")
+        if saved["world_size"] != self.world.size:
+            self._check_average(folder, saved["world_size"])
         self.progress = Progress(**{name: saved[name] for name in asdict(self.progress)})
         self.began = self.progress.images_seen
         return changed_data(saved, self.manifest)
+
+    def _check_average(self, folder: Path, workers: int) -> None:
+        """Compare the average, gathered from its new places, with the file that has it whole.
+
+        A DeepSpeed that cut its flat tensors in another way would mix the weights up in silence.
+        """
+        gathered = self.engine.averaged()
+        mixed_up: list[str] = []
+        if self.world.is_first:
+            whole = safetensors.torch.load_file(folder / AVERAGED)
+            mixed_up = [name for name in whole if not torch.equal(gathered[name], whole[name])]
+        if mixed_up := self.world.broadcast(mixed_up[:3]):
+            raise CheckpointError(
+                f"the state that {workers} workers saved in {folder} is another one on "
+                f"{self.world.size}: the averages of {', '.join(mixed_up)} differ from {AVERAGED}. "
+                f"Go on with cluster.workers={workers}; is this the DeepSpeed that saved it?"
+            )
 
     def close(self) -> None:
         """Let go of the engines."""

@@ -1,11 +1,13 @@
 import shutil
 from pathlib import Path
 
+import deepspeed
 import pytest
 import torch
 from torch import nn
 
 from system.engine.deepspeed_engine import Engine
+from system.engine.gather import flat_masters
 from system.foundation.errors import CheckpointError
 from system.foundation.world import World
 from tests.gloo import run_workers
@@ -14,6 +16,7 @@ from tests.system.engine.matrix import STAGES
 from tests.system.engine.matrix import make_engine
 from tests.system.engine.matrix import save_together
 from tests.system.engine.matrix import settings
+from tests.system.engine.matrix import snapshot
 from tests.system.engine.resizes import Case
 from tests.system.engine.resizes import Taken
 from tests.system.engine.resizes import take_up
@@ -78,6 +81,24 @@ def test_a_state_of_another_module_is_refused_by_its_weights(findings, stage) ->
     )
     with pytest.raises(CheckpointError, match=r"other shapes: bias, layers\.0\.bias, layers"):
         engine.restore(findings[0][stage, "fp32"].folder)
+    engine.close()
+
+
+def test_groups_may_be_others(findings, monkeypatch) -> None:
+    # Stage 3 cuts up a group of which a worker has more than a billion numbers.
+    initialize = deepspeed.initialize
+
+    def with_small_groups(*, config, **given):
+        config["zero_optimization"]["sub_group_size"] = 20
+        return initialize(config=config, **given)
+
+    monkeypatch.setattr(deepspeed, "initialize", with_small_groups)
+    engine, _ = make_engine(World(), 3, "fp32")
+    found = findings[0][3, "fp32"]
+    assert len(flat_masters(engine._engine)) > 2
+    engine.restore(found.folder)
+    assert snapshot(engine).differences(found.saved) == []
+    update(engine, 0)
     engine.close()
 
 

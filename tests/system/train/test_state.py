@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import pytest
 import safetensors.torch
+import torch
 
 from data_pipeline.shards.manifest import read_manifest
 from system.foundation.config import recipe_digest
@@ -16,6 +18,7 @@ from system.train.state import TOLD
 from system.train.state import Progress
 from system.train.state import cut
 from system.train.state import frozen_changes
+from tests.system.train.trials import adversarial
 
 
 @pytest.fixture
@@ -173,6 +176,39 @@ def test_another_posterior_is_listed_with_all_of_its_keys(recipe) -> None:
     lines = frozen_changes(before, before.model_copy(update={"autoencoder": learned}))
     assert "autoencoder.posterior.kind: fixed before, learned now" in lines
     assert any(line.startswith("autoencoder.posterior.std: 0.5 before") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "case", [(0, "fp32"), (1, "fp32"), (2, "bf16"), (3, "fp32")], ids=lambda c: f"zero{c[0]}-{c[1]}"
+)
+def test_one_worker_takes_up_what_two_have_saved(trials, digits, tmp_path, case) -> None:
+    ended, saved = trials[0].cut[case]
+    recipe = adversarial(digits.url, tmp_path, *case)
+    state = assemble(recipe, World(), read_manifest(digits.url))
+    assert state.restore(saved) == []
+    assert state.progress == Progress(images_seen=16, updates=2)
+    parts = (
+        (ended.weights, state.engine.weights()),
+        (ended.averages, state.engine.averaged()),
+        (ended.critic, state.critic.weights()),
+    )
+    for expected, found in parts:
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(found[name], weight) for name, weight in expected.items())
+    state.close()
+
+
+def test_a_state_that_is_another_on_fewer_workers_is_refused(trials, digits, tmp_path) -> None:
+    folder = tmp_path / "saved"
+    shutil.copytree(trials[0].cut[2, "fp32"][1], folder)
+    whole = safetensors.torch.load_file(folder / "averaged.safetensors")
+    name = sorted(whole)[0]
+    whole[name].view(-1)[0] += 1
+    safetensors.torch.save_file(whole, folder / "averaged.safetensors")
+    recipe = adversarial(digits.url, tmp_path, 2, "fp32")
+    state = assemble(recipe, World(), read_manifest(digits.url))
+    with pytest.raises(CheckpointError, match=rf"2 workers saved .* of {name} differ"):
+        state.restore(folder)
 
 
 def test_shards_that_changed_are_named_unless_the_run_goes_on_with_them(saved) -> None:

@@ -90,6 +90,8 @@ class Trials:
     traces: dict[tuple[int, str, int], Trace] = field(default_factory=dict)
     whole: dict[tuple[int, str], Ended] = field(default_factory=dict)
     in_two: dict[tuple[int, str], Ended] = field(default_factory=dict)
+    # Where each was cut: its state there, and what was saved.
+    cut: dict[tuple[int, str], tuple[Ended, Path]] = field(default_factory=dict)
 
 
 def run_trials(world: World, shards: str, folder: Path) -> Trials:
@@ -101,7 +103,8 @@ def run_trials(world: World, shards: str, folder: Path) -> Trials:
                 recipe = acceptance(shards, folder, stage, precision, passes)
                 trials.traces[stage, precision, passes] = trace(world, recipe)
             if precision == "fp32" or stage == 2:
-                trials.whole[stage, precision], trials.in_two[stage, precision] = _cut_in_two(
+                case = (stage, precision)
+                trials.whole[case], trials.in_two[case], trials.cut[case] = _cut_in_two(
                     world, shards, folder, stage, precision
                 )
     return trials
@@ -227,20 +230,19 @@ def adversarial(shards: str, root: Path, stage: int, precision: str) -> Recipe:
 
 def _cut_in_two(
     world: World, shards: str, folder: Path, stage: int, precision: str
-) -> tuple[Ended, Ended]:
+) -> tuple[Ended, Ended, tuple[Ended, Path]]:
     whole, _ = run_loop(
         world, adversarial(shards, folder / f"whole-{stage}-{precision}", stage, precision)
     )
     recipe = adversarial(shards, folder / f"cut-{stage}-{precision}", stage, precision)
-    first, _ = run_loop(world, recipe, stop_at=16)
+    first, collector = run_loop(world, recipe, stop_at=16)
     second, _ = run_loop(world, recipe, attempt=2)
     second.values = first.values | second.values
-    return whole, second
+    return whole, second, (first, Path(collector.store.place(16, attempt=1).url))
 
 
 @contextmanager
 def _ledger(world: World, recipe: Recipe, attempt: int = 1) -> Iterator[Ledger]:
-    url = f"{recipe.run.root}/{recipe.run.name}"
-    name = recipe.run.name
+    url, name = f"{recipe.run.root}/{recipe.run.name}", recipe.run.name
     with Ledger(url, f"worker-{world.rank}", run=name, attempt=attempt) as ledger:
         yield ledger
