@@ -25,7 +25,7 @@ LIVES = [(2, 24), (1, 48), (3, 84), (2, TOTAL)]
 # Relative to the run of one size. The first loss after a change is of the same weights. After that
 # sums over other workers and passes round differently, and every update builds on the ones before.
 FIRST = {"fp32": 1e-6, "bf16": 1e-5}
-ALL = {"fp32": 1e-4, "bf16": 2e-2}
+ALL = {"fp32": 1e-5, "bf16": 5e-3}  # found: 8e-8 and 1.2e-3
 
 matrix = pytest.mark.parametrize("case", CASES, ids=lambda case: f"zero{case[0]}-{case[1]}")
 
