@@ -6,10 +6,8 @@ contiguous slice [p + r·G/W, p + (r+1)·G/W) and cuts it into micro-batches.
 
 import itertools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-
-from data_pipeline.decoding.host_batches import HostBatches
 from data_pipeline.decoding.host_batches import open_batches
 from data_pipeline.features.feature_set import FeatureSet
 from data_pipeline.order.exclusion import NOTHING
@@ -19,54 +17,12 @@ from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import check_manifest
 from data_pipeline.stream.account import Account
 from data_pipeline.stream.account import OnBadSample
-from data_pipeline.stream.placement import place
-from system.foundation.errors import TrainingSystemError
-from system.foundation.nouns import Batch
-from system.foundation.nouns import Cursor
+from system.foundation.cursor import Cursor
 from system.foundation.settings.data import Data
 from system.foundation.world import World
 
-
-class Stream(Iterator[tuple[Batch, Cursor]]):
-    """Endless micro-batches of one rank, and the account of what it met on the way."""
-
-    def __init__(
-        self,
-        batches: HostBatches,
-        cursors: Iterator[Cursor],
-        account: Account,
-        *,
-        samples_per_epoch: int,
-        device: torch.device,
-    ) -> None:
-        self.account = account
-        self.samples_per_epoch = samples_per_epoch
-        self._batches = batches
-        self._placed = place(batches, device)
-        self._cursors = cursors
-
-    def __next__(self) -> tuple[Batch, Cursor]:
-        """The next micro-batch. Raises DataError past `data.max_bad_fraction`."""
-        try:
-            placed = next(self._placed)
-            self.account.add(placed.host)
-        except TrainingSystemError:
-            self.close()
-            raise
-        count = len(placed.label)
-        position = torch.arange(placed.host.start, placed.host.start + count)
-        key = tuple(itertools.chain.from_iterable(part.keys for part in placed.host.parts))
-        batch = Batch(placed.image, placed.label, position, key, placed.features)
-        return batch, next(self._cursors)
-
-    @property
-    def processes(self) -> list[int]:
-        """The identifiers of the decoding processes that live."""
-        return self._batches.processes
-
-    def close(self) -> None:
-        """End the decoding processes now, not when this stream happens to be collected."""
-        self._batches.close()
+if TYPE_CHECKING:
+    import data_pipeline.stream.stream
 
 
 def open_stream(
@@ -81,7 +37,7 @@ def open_stream(
     features: FeatureSet | None = None,
     exclusion: Exclusion = NOTHING,
     on_bad_sample: OnBadSample | None = None,
-) -> Stream:
+) -> "data_pipeline.stream.stream.Stream":
     """The endless stream of (Batch, Cursor) of this rank from position `images_seen` on.
 
     `manifest` is one split (`manifest.split("train")`). Images and labels come on `world.device`,
@@ -103,8 +59,14 @@ def open_stream(
         batch + offset for batch in _batches(images_seen, global_batch, exclusion) for offset in own
     )
     start = Cursor(images_seen, seed, manifest.digest)
+    batches = open_batches(
+        manifest, data, seed=seed, starts=starts, rows=micro_batch, features=features
+    )
+    # Where nobody has imported torch before, it loads while the decoding processes start.
+    from data_pipeline.stream.stream import Stream
+
     return Stream(
-        open_batches(manifest, data, seed=seed, starts=starts, rows=micro_batch, features=features),
+        batches,
         _cursors(start, global_batch, len(own), exclusion),
         Account(manifest, data, on_bad_sample),
         samples_per_epoch=manifest.samples if choice is None else choice.samples_per_epoch,

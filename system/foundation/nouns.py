@@ -34,15 +34,6 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """A position in the stream of training samples, enough to resume at any world size."""
-
-    images_seen: int
-    seed: int
-    manifest_digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class Posterior:
     """q(z given x) with independent entries: mean and standard deviation of a Gaussian, or of a
     uniform distribution. `std` may be one number or a map."""

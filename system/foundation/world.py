@@ -1,12 +1,16 @@
-"""Ranks as a record, and the few collectives that are no-ops for a world of one."""
+"""Ranks as a record, and the few collectives that are no-ops for a world of one.
+
+torch, which takes more than a second to import, is left to who first asks for a device or a sum:
+a stream's decoding processes start meanwhile.
+"""
 
 from dataclasses import dataclass
-from dataclasses import field
+from typing import TYPE_CHECKING
 from typing import Any
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,22 +19,31 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device_name: str = "cpu"  # as torch names it: cpu, cuda:0
+
+    @property
+    def device(self) -> "torch.device":
+        """Where this worker computes."""
+        import torch
+
+        return torch.device(self.device_name)
 
     @property
     def is_first(self) -> bool:
         """Whether this is the worker that speaks for all."""
         return self.rank == 0
 
-    def sum(self, value: Tensor) -> Tensor:
+    def sum(self, value: "Tensor") -> "Tensor":
         """The sum over all workers, the same on each."""
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         total = value.clone()
         dist.all_reduce(total)
         return total
 
-    def mean(self, value: Tensor) -> Tensor:
+    def mean(self, value: "Tensor") -> "Tensor":
         """The mean over all workers, the same on each."""
         return self.sum(value) / self.size
 
@@ -38,6 +51,9 @@ class World:
         """The largest of all workers' values, the same on each."""
         if self.size == 1:
             return value
+        import torch
+        import torch.distributed as dist
+
         found = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return float(found)
@@ -46,6 +62,8 @@ class World:
         """Rank 0's (picklable, small) value, on every worker."""
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
@@ -54,6 +72,8 @@ class World:
         """Every worker's (picklable, small) value by rank, on every worker."""
         if self.size == 1:
             return [value]
+        import torch.distributed as dist
+
         box: list[Any] = [None] * self.size
         dist.all_gather_object(box, value)
         return box
@@ -61,4 +81,6 @@ class World:
     def barrier(self) -> None:
         """Wait for all workers."""
         if self.size > 1:
+            import torch.distributed as dist
+
             dist.barrier()

@@ -213,7 +213,7 @@ def _standing(url: str) -> tuple[int, int | None]:
 
 def _world(device: str) -> World:
     context = ray.train.get_context()
-    at = ray.train.torch.get_device() if device == "cuda" else torch.device("cpu")
+    at = str(ray.train.torch.get_device()) if device == "cuda" else "cpu"
     return World(context.get_world_rank(), context.get_world_size(), at)
 
 

@@ -54,7 +54,7 @@ def _attempt(recipe: Recipe) -> str:
         storage.join(folder, "recipe.yaml"), Resolved(recipe, {}).to_yaml().encode()
     )
     attempt = 1 + sum(event["kind"] == "attempt_started" for event in read_ledger(folder))
-    world = World(device=device_of(recipe))
+    world = World(device_name=str(device_of(recipe)))
     with (
         Ledger(folder, "worker-0", run=recipe.run.name, attempt=attempt) as ledger,
         tempfile.TemporaryDirectory(prefix="train-alone-") as scratch,

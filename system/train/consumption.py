@@ -13,7 +13,7 @@ import torch
 from data_pipeline.order.order import Order
 from data_pipeline.order.selection import choose
 from data_pipeline.shards.columns import digest_of
-from data_pipeline.stream.loader import Stream
+from data_pipeline.stream.stream import Stream
 from system.telemetry.ledger import Ledger
 from system.train.state import TrainState
 

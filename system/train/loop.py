@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from data_pipeline.stream.loader import Stream
 from data_pipeline.stream.loader import open_stream
+from data_pipeline.stream.stream import Stream
 from system.engine.checkpoints import Checkpoint
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import name_of

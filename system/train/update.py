@@ -21,8 +21,8 @@ from system.engine.freeze import frozen
 from system.engine.schedules import averaging_decays
 from system.engine.schedules import learning_rate
 from system.foundation import streams
+from system.foundation.cursor import Cursor
 from system.foundation.nouns import Batch
-from system.foundation.nouns import Cursor
 from system.foundation.recipe import Recipe
 from system.foundation.settings.objective import PatchGan
 from system.objectives.adversarial import discriminator_loss

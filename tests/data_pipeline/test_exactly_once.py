@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import settings
 
 from data_pipeline.stream.loader import open_stream
-from system.foundation.nouns import Cursor
+from system.foundation.cursor import Cursor
 from system.foundation.world import World
 
 GLOBAL_BATCH = 120

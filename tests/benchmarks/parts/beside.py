@@ -24,7 +24,7 @@ from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
-from data_pipeline.stream.loader import Stream
+from data_pipeline.stream.stream import Stream
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.evaluator import evaluate
 from system.foundation.config import resolve

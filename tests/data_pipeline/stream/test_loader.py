@@ -14,9 +14,9 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import ImageFolder
 from data_pipeline.stream.loader import open_stream
 from data_pipeline.stream.split import read_split
+from system.foundation.cursor import Cursor
 from system.foundation.errors import DataError
 from system.foundation.nouns import Batch
-from system.foundation.nouns import Cursor
 from system.foundation.world import World
 
 GLOBAL_BATCH = 120

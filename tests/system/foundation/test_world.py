@@ -65,3 +65,7 @@ def test_two_workers_agree() -> None:
         output, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors
         assert output.strip() == "agreed"
+
+
+def test_a_device_is_named_as_torch_names_it() -> None:
+    assert World(device_name="cuda:3").device == torch.device("cuda", 3)
