@@ -1,9 +1,11 @@
 """The Frechet distance between two sets of features.
 
 The distance between N(m1, S1) and N(m2, S2) is |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2).
-The matrix square root is never formed. With S1 = L L^T the last trace is the sum of the square
-roots of the eigenvalues of L^T S2 L, which is symmetric; with factors of both it is the sum of the
-singular values of L1^T L2, which stays exact when there are fewer samples than features.
+The matrix square root is never formed. With S1 = L1 L1^T and S2 = L2 L2^T the last trace is the
+sum of the singular values of L1^T L2, which stays exact when there are fewer samples than features.
+(The square roots of the eigenvalues of L1^T S2 L1 are the same numbers in half the time, but lose
+half the digits of the small ones: 3e-8 of a distance at Inception's width. Error bars can do with
+them.)
 
 A reference that many sets are compared with is factored once:
 
@@ -37,6 +39,10 @@ class Factored:
     @classmethod
     def of(cls, statistics: FeatureStatistics) -> "Factored":
         """Factor a covariance. Raises NumericsError where it is none."""
+        if statistics.count > len(statistics.mean):
+            factor, failed = torch.linalg.cholesky_ex(statistics.covariance)
+            if not failed:
+                return cls(statistics, factor)
         values, vectors = torch.linalg.eigh(statistics.covariance)
         return cls(statistics, vectors * _roots(_kept(values, statistics.count)))
 
@@ -49,8 +55,8 @@ class Factored:
         another width.
         """
         _agree(self.statistics, other)
-        inner = self.factor.T @ other.covariance @ self.factor
-        return _distance(self.statistics, other, self.roots(inner, other.count).sum())
+        cross = torch.linalg.svdvals(self.factor.T @ Factored.of(other).factor).sum()
+        return _distance(self.statistics, other, cross)
 
     def distance_of(self, features: Float[Tensor, "N F"]) -> float:
         """The distance to a set known by its features: by singular values where N <= F."""
