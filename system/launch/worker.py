@@ -40,7 +40,6 @@ from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
-from system.launch.retention import unmeasured
 from system.launch.saves import Saves
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
@@ -149,7 +148,7 @@ class RayReporter:
         """Hand a state to Ray, which has it saved in the background and then evaluates it."""
         place = self._store.place(images_seen, self._attempt)
         ray.train.report(
-            {"images_seen": images_seen} | unmeasured(self._recipe),
+            {"images_seen": images_seen},
             checkpoint=ray.train.Checkpoint.from_directory(folder),
             checkpoint_dir_name=place.url.rpartition("/")[2],
             checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
