@@ -12,7 +12,9 @@ marker says. Nothing here depends on the order in which an object store shows it
 import json
 import re
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pathlib import PurePosixPath
@@ -133,15 +135,19 @@ class CheckpointStore:
             storage.copy_in(storage.join(checkpoint.url, name), folder / name)
         return folder
 
-    def prune(self, keep: int) -> list[Checkpoint]:
-        """Remove what is older than the newest `keep` whole ones, and return what was removed.
+    def prune(
+        self, kept: Callable[[Sequence[Checkpoint]], Collection[Checkpoint]]
+    ) -> list[Checkpoint]:
+        """Remove what is older than the newest whole one, but for those of the whole ones, oldest
+        first, that `kept` chooses; return what was removed.
 
-        One that lacks a file or a byte is not counted, so it never costs a whole one its place.
-        Digests are not read: that would take as long as the checkpoints are large.
+        One that lacks a file or a byte never costs a whole one its place. Digests are not read:
+        that would take as long as the checkpoints are large.
         """
         committed = self.all()
-        sound = [one for one in committed if _is_complete(one.url)]
-        old = [one for one in committed if one < sound[-keep]] if len(sound) > keep else []
+        whole = [one for one in committed if _is_complete(one.url)]
+        stays = {*kept(whole)} if whole else set()
+        old = [one for one in committed if whole and one < whole[-1] and one not in stays]
         for checkpoint in old:
             # Markers first: what is half removed must not look committed.
             for name in storage.list_names(checkpoint.url):

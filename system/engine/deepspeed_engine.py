@@ -18,10 +18,14 @@ from torch import Tensor
 from torch import nn
 
 from system.engine import process_group
+from system.engine import snapshot
 from system.engine.deepspeed_config import clips_itself
 from system.engine.deepspeed_config import deepspeed_config
 from system.engine.gather import gather_averages
+from system.engine.gather import gather_untrained
 from system.engine.gather import gather_weights
+from system.engine.gather import kept_buffers
+from system.engine.gather import whole_averages
 from system.engine.layout import Holder
 from system.engine.optimiser import DECAYS
 from system.engine.optimiser import AveragingAdamw
@@ -93,6 +97,9 @@ class Engine:
         config = deepspeed_config(
             settings, micro_batch=micro_batch, accumulation=accumulation, world_size=world.size
         )
+        self._aside = process_group.aside(world)
+        self._memory = snapshot.HostMemory(world.device)
+        self._fixed: dict[str, Tensor] | None = None  # what is not trained, once it was gathered
         with process_group.quiet():
             self._engine, *_ = deepspeed.initialize(
                 model=module, optimizer=optimiser, config=config, dist_init_required=False
@@ -169,14 +176,35 @@ class Engine:
             return gathered
         return given.clone()
 
+    def hold(self, averages: int) -> snapshot.Snapshot:
+        """This worker's share of the state as it is, with so many averages, in host memory.
+
+        It costs the copy, and the first time a gathering of what is not trained.
+        """
+        copies = snapshot.Copies(self._memory, self.world.device)
+        files = snapshot.take(self._engine, copies, client_state={CUT: self._cut}, tag=TAG)
+        stage, first = self._cut["zero_stage"], self.world.is_first
+        if self._fixed is None:
+            self._fixed = self._collect(gather_untrained(self._engine, self.module))
+        fixed = self._fixed | copies.of(dict(kept_buffers(self.module)) if first else {})
+        held: snapshot.Shares | list[dict[str, Tensor]]
+        if stage:
+            holder = Holder(stage, self.world.rank, self.world.size)
+            held = snapshot.shares_of(self._engine, copies, averages, holder, self._aside)
+        else:
+            held = [
+                copies.of(dict(whole_averages(self._engine, self.module, which)))
+                for which in range(averages if first else 0)
+            ]
+        return snapshot.Snapshot(files, fixed, held, self._memory, copies.fill())
+
     def save(self, folder: Path) -> None:
         """Write this worker's share of the state into the local `folder`."""
-        (folder / TAG).mkdir(parents=True, exist_ok=True)
-        self._engine.save_checkpoint(
-            str(folder), tag=TAG, client_state={CUT: self._cut}, save_latest=False
-        )
-        for script in folder.glob("*.py"):
-            script.unlink()  # DeepSpeed's conversion scripts: a checkpoint holds no programs
+        held = self.hold(0)
+        try:
+            held.write(folder)
+        finally:
+            held.release()
 
     def restore(self, folder: Path) -> None:
         """Take up the state that `save` wrote, on this or another number of workers.
@@ -184,6 +212,7 @@ class Engine:
         Raises CheckpointError where it is of another stage, precision or module, or holds anything
         but numbers.
         """
+        self._fixed = None
         try:
             with process_group.quiet(), loading_only_tensors():
                 self._take_up(folder)

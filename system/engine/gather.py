@@ -45,6 +45,39 @@ def flat_masters(engine: deepspeed.DeepSpeedEngine) -> list[Tensor]:
     return masters
 
 
+def flat_averages(engine: deepspeed.DeepSpeedEngine, which: int) -> list[Tensor]:
+    """This worker's pieces of an average alike; of the weights where none has moved yet."""
+    state, key = engine.basic_optimizer.state, average_key(which)
+    return [state.get(flat, {}).get(key, flat).detach() for flat in flat_masters(engine)]
+
+
+def gather_untrained(
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module
+) -> Iterator[tuple[str, Tensor]]:
+    """The weights that are not trained alike. All workers must take part."""
+    for name, weight in module.named_parameters():
+        if not weight.requires_grad:
+            yield name, _whole(engine, weight, None).float()
+
+
+def kept_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The buffers that are saved, as they lie there."""
+    kept = module.state_dict(keep_vars=True)
+    for name, buffer in module.named_buffers():
+        if name in kept:
+            yield name, buffer.detach()
+
+
+def whole_averages(
+    engine: deepspeed.DeepSpeedEngine, module: nn.Module, which: int
+) -> Iterator[tuple[str, Tensor]]:
+    """The averages of trained weights as they lie there, in stage 0."""
+    masters, key = _whole_masters(engine), average_key(which)
+    for name, weight in module.named_parameters():
+        if weight.requires_grad:
+            yield name, _whole(engine, masters.get(weight, weight), key)
+
+
 def _gather(
     engine: deepspeed.DeepSpeedEngine, module: nn.Module, state_key: str | None
 ) -> Iterator[tuple[str, Tensor]]:
@@ -52,10 +85,7 @@ def _gather(
     masters = _whole_masters(engine)
     for name, weight in module.named_parameters():
         yield name, _whole(engine, masters.get(weight, weight), state_key).float()
-    kept = module.state_dict(keep_vars=True)
-    for name, buffer in module.named_buffers():
-        if name in kept:
-            yield name, buffer.detach()
+    yield from kept_buffers(module)
 
 
 def _whole(engine: deepspeed.DeepSpeedEngine, weight: Tensor, state_key: str | None) -> Tensor:

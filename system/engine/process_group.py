@@ -49,6 +49,14 @@ def join(world: World) -> None:
         deepspeed.init_distributed(BACKENDS[kind], auto_mpi_discovery=False, verbose=False)
 
 
+def aside(world: World) -> dist.ProcessGroup | None:
+    """A group of the same workers for what one thread of each says beside the updates, on the CPU.
+
+    All workers must make it alike. None for a world of one.
+    """
+    return dist.new_group(backend="gloo") if world.size > 1 else None
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep DeepSpeed's notes out of a run's output: some are logged, some simply printed."""

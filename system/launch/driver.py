@@ -49,7 +49,9 @@ from system.launch.placement import Placement
 from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
 from system.launch.resumption import tell_of_start
+from system.launch.retention import Keeper
 from system.launch.retention import retention
+from system.launch.retention import without_gone
 from system.launch.worker import Assignment
 from system.launch.worker import work
 from system.telemetry.console import Console
@@ -122,7 +124,7 @@ def prepare(recipe: Recipe) -> Plan:
         preflight.check_inputs(recipe)
         preflight.check_features(recipe, manifest)
         size = preflight.checkpoint_bytes(recipe)
-        preflight.check_space(url, size, recipe.run.keep_checkpoints)
+        preflight.check_space(url, size, recipe.run.keep_checkpoints + recipe.run.keep_best)
     return plan
 
 
@@ -142,34 +144,36 @@ def finished_images(url: str) -> int:
 
 
 def set_aside_unusable_list(url: str) -> None:
-    """Rename Ray's own list of checkpoints where Ray would refuse to start with it.
+    """Rename Ray's own list of checkpoints where Ray would refuse to start with it; strike from it
+    what is gone.
 
-    That is where it is torn, of another version, or names a checkpoint that is gone. Which one to
-    resume from is decided by the checkpoints themselves, so Ray may well begin a new list.
+    That is where it is torn or of another version. Which one to resume from is decided by the
+    checkpoints themselves, so Ray may well begin a new list.
     """
     place = storage.join(url, "checkpoints", RAY_LIST)
     if not storage.exists(place):
         return
     content = storage.read_bytes(place)
-    reason = _unusable(content, url)
-    if reason is None:
-        return
+    try:
+        listed = json.loads(content)
+        version, names = listed["ray_version"], _listed(listed)
+        gone = [n for n in names if not storage.exists(storage.join(url, "checkpoints", n))]
+        if version != ray.__version__:
+            reason = f"Ray {version} wrote it, this is {ray.__version__}"
+        elif gone:
+            storage.write_bytes(place, json.dumps(without_gone(listed, frozenset(gone))).encode())
+            return
+        else:
+            return
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it cannot be read ({error})"
     log.warning("Ray's list of checkpoints is set aside: %s", reason)
     storage.write_bytes(f"{place}.set-aside-{time.time_ns()}", content)
     storage.remove(place)
 
 
-def _unusable(content: bytes, url: str) -> str | None:
-    try:
-        listed = json.loads(content)
-        version = listed["ray_version"]
-        names = [one["checkpoint_dir_name"] for one in listed["checkpoint_results"]]
-    except (ValueError, KeyError, TypeError) as error:
-        return f"it cannot be read ({error})"
-    if version != ray.__version__:
-        return f"Ray {version} wrote it, this is {ray.__version__}"
-    gone = [n for n in names if not storage.exists(storage.join(url, "checkpoints", n))]
-    return f"{', '.join(gone)} are gone" if gone else None
+def _listed(listed: dict[str, Any]) -> list[str]:
+    return [one["checkpoint_dir_name"] for one in listed["checkpoint_results"]]
 
 
 def trainer(plan: Plan) -> Trainer:
@@ -192,7 +196,7 @@ def trainer(plan: Plan) -> Trainer:
                 # A checkpoint without the share of the workers that go would be of no use.
                 relax_collectives_on_preemption=False,
             ),
-            checkpoint_config=retention(recipe),
+            checkpoint_config=retention(),
             callbacks=[FailureWatch(plan.url, recipe, placement), placement],
         ),
         validation_config=_validation(plan),
@@ -257,7 +261,8 @@ def _train(plan: Plan, held: Holding) -> None:
     recipe, started = plan.recipe, time.monotonic()
     os.environ.update(_ray_settings(recipe, plan.device))
     follower = Follower(plan.url)
-    spent = LiveAccount(follower.poll())
+    before = follower.poll()
+    spent, keeper = LiveAccount(before), Keeper(plan.url, recipe, before)
     console = Console(recipe.run.total_images)
     mirror = WandbSink(recipe.wandb, plan.url, flatten(recipe))
     sinks = (console, mirror, PrometheusSink(recipe.run.name))
@@ -266,9 +271,11 @@ def _train(plan: Plan, held: Holding) -> None:
     try:
         while not fit.join(POLL_S):
             held.check()
-            _show(spent.with_news(follower.poll()), sinks)
+            keeper.see(news := follower.poll())
+            _show(spent.with_news(news), sinks)
         _show(spent.with_news(follower.poll()), sinks)
         fit.raise_error()
+        Keeper(plan.url, recipe, read_ledger(plan.url)).prune()
         _finish(plan, time.monotonic() - started)
         _show(spent.with_news(follower.poll()), sinks)
         patience = WANDB_PATIENCE_S

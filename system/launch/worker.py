@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from data_pipeline.shards.manifest import read_manifest
 from system.engine.checkpoints import CheckpointStore
-from system.engine.checkpoints import upload
 from system.evaluation.lag import MORE_KEPT
 from system.evaluation.task import GRACE_S
 from system.foundation import storage
@@ -42,7 +40,7 @@ from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
-from system.launch.retention import unmeasured
+from system.launch.saves import Saves
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
@@ -51,6 +49,7 @@ from system.train.guards.deadman import Deadman
 from system.train.guards.pulse import Pulse
 from system.train.loop import train
 from system.train.report import StepReport
+from system.train.snapshot import Snapshot
 from system.train.state import TrainState
 
 ASK_TIMEOUT_S = 0.2
@@ -133,40 +132,30 @@ class RayReporter:
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
-        self._on_upload = on_upload
+        self._saves = Saves(store, world, ledger, attempt, on_upload=on_upload)
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
         self._ledger.write("report", images_seen=report.images_seen, values=report.values)
 
-    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
-        """Hand a saved state to Ray, which uploads it in the background and then evaluates it."""
+    def settle(self) -> None:
+        """Return when no checkpoint is on its way."""
+        self._saves.settle()
+
+    def checkpoint(
+        self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool
+    ) -> None:
+        """Hand a state to Ray, which has it saved in the background and then evaluates it."""
         place = self._store.place(images_seen, self._attempt)
         ray.train.report(
-            {"images_seen": images_seen} | unmeasured(self._recipe),
+            {"images_seen": images_seen},
             checkpoint=ray.train.Checkpoint.from_directory(folder),
             checkpoint_dir_name=place.url.rpartition("/")[2],
             checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
-            delete_local_checkpoint_after_upload=True,
-            checkpoint_upload_fn=partial(self._upload, images_seen, place.url),
+            checkpoint_upload_fn=partial(
+                _saved_by, self._saves.begin(snapshot, folder, images_seen)
+            ),
             validation=self._validation(images_seen) if evaluate else False,
-        )
-
-    def _upload(
-        self, images_seen: int, url: str, local: ray.train.Checkpoint, name: str
-    ) -> ray.train.Checkpoint:
-        """Runs in Ray's thread on every worker; no worker may wait for another one here."""
-        start = time.monotonic()
-        upload(Path(local.path), url, self._world.rank, self._world.size)
-        seconds = time.monotonic() - start
-        self._on_upload(seconds)
-        if self._world.is_first:
-            self._ledger.write(
-                "checkpoint", images_seen=images_seen, checkpoint=url, upload_s=seconds
-            )
-        kept = ray.train.get_context().get_storage()
-        return ray.train.Checkpoint(
-            kept.build_checkpoint_path_from_name(name), kept.storage_filesystem
         )
 
     def _validation(self, images_seen: int) -> ray.train.ValidationTaskConfig | bool:
@@ -197,6 +186,13 @@ class RayReporter:
             consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=ASK_TIMEOUT_S
         )
         return sum(one.status == ReportedCheckpointStatus.PENDING_VALIDATION for one in reported)
+
+
+def _saved_by(save: Callable[[], None], _: Any, name: str) -> ray.train.Checkpoint:
+    """Runs in Ray's thread on every worker; Ray hears where the checkpoint is."""
+    save()
+    kept = ray.train.get_context().get_storage()
+    return ray.train.Checkpoint(kept.build_checkpoint_path_from_name(name), kept.storage_filesystem)
 
 
 def next_attempt(events: Iterable[Event]) -> int:

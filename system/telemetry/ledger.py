@@ -40,6 +40,7 @@ Kind = Literal[
     "first_update",
     "report",
     "checkpoint",
+    "save_failed",
     "checkpoint_passed_over",
     "evaluation_requested",
     "evaluation",

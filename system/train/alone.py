@@ -29,6 +29,8 @@ from system.telemetry.ledger import read_ledger
 from system.train.assemble import assemble
 from system.train.loop import train
 from system.train.report import StepReport
+from system.train.retention import prune
+from system.train.snapshot import Snapshot
 from system.train.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -90,16 +92,22 @@ class _Alone:
         """Write the report down."""
         self._ledger.write("report", images_seen=report.images_seen, values=report.values)
 
-    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
-        """Commit the saved state, drop the oldest, and evaluate."""
+    def settle(self) -> None:
+        """Nothing is on its way."""
+
+    def checkpoint(
+        self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool
+    ) -> None:
+        """Write and commit the state, evaluate it, and remove what does not stay: all in line."""
         recipe = self._state.recipe
         place = self._store.place(images_seen, self._state.attempt)
+        snapshot.write(folder)
         upload(folder, place.url, rank=0, size=1)
         shutil.rmtree(folder)
         self._ledger.write("checkpoint", images_seen=images_seen, checkpoint=place.url)
-        self._store.prune(recipe.run.keep_checkpoints)
         if evaluate:
             self._evaluate(place.url, images_seen)
+        prune(self._store, recipe, read_ledger(self._folder))
 
     def _evaluate(self, checkpoint: str, images_seen: int) -> None:
         device: Device = "cuda" if self._state.world.device.type == "cuda" else "cpu"

@@ -212,11 +212,14 @@ def report(
 
 
 def save(state: TrainState, reporter: Reporter, scratch: Path) -> None:
-    """Save on every worker and hand it on; say whether it is to be evaluated."""
+    """Take the state of every worker and hand it on to be saved; say whether it is evaluated.
+
+    It costs the copy out of device memory, and a wait where the last one is not saved yet.
+    """
     seen = state.progress.images_seen
+    reporter.settle()
     folder = scratch / name_of(seen, state.attempt)
-    state.save(folder)
-    reporter.checkpoint(folder, seen, evaluate=is_evaluated(state.recipe, seen))
+    reporter.checkpoint(state.hold(), folder, seen, evaluate=is_evaluated(state.recipe, seen))
 
 
 def is_evaluated(recipe: Recipe, images_seen: int) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from system.foundation.world import World
 from system.train.guards.stragglers import Stopwatch
 from system.train.guards.stragglers import straggler
+from system.train.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,14 @@ class Reporter(Protocol):
     def report(self, report: StepReport) -> None:
         """Take note. Called on rank 0."""
 
-    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
-        """Bring a saved state to storage, and remove the local folder. Called on every worker."""
+    def settle(self) -> None:
+        """Return when no checkpoint is on its way to storage. Called on every worker."""
+
+    def checkpoint(
+        self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool
+    ) -> None:
+        """Bring a state to storage by way of a local folder, which is removed; maybe beside further
+        updates. Called on every worker."""
 
 
 @dataclass(frozen=True, slots=True)

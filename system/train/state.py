@@ -5,11 +5,12 @@ the seed and the images seen.
 """
 
 import fnmatch
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from data_pipeline.shards.manifest import difference
 from system.alignment.teacher import Teacher
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE
-from system.engine.checkpoints import further_average
 from system.engine.checkpoints import read_state
 from system.engine.deepspeed_engine import Engine
 from system.foundation.batch_cut import cut_batch
@@ -35,6 +35,7 @@ from system.foundation.versions import versions
 from system.foundation.world import World
 from system.objectives.perceptual import PerceptualLoss
 from system.train.guards.gradients import GradientTaps
+from system.train.snapshot import Snapshot
 
 # What must be as it was for a saved state to fit, and for the run to stay one run.
 FROZEN_KEYS = (
@@ -122,19 +123,19 @@ class TrainState:
         """Passes of one update on one worker."""
         return cut(self.recipe, self.world)[1]
 
+    def hold(self) -> Snapshot:
+        """This worker's share as it is, copied into host memory. All workers must take part."""
+        statement = partial(self._statement, replace(self.progress))
+        return Snapshot(
+            self.engine.hold(len(self.recipe.engine.decays)),
+            None if self.critic is None else self.critic.hold(0),
+            self.recipe.engine.decays,
+            statement if self.world.is_first else None,
+        )
+
     def save(self, folder: Path) -> None:
         """Write this worker's share into a local folder. All workers must take part."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.engine.save(folder / "engine")
-        if self.critic is not None:
-            self.critic.save(folder / "critic")
-        for which, decay in enumerate(self.recipe.engine.decays):
-            averaged = self.engine.averaged(which)
-            if self.world.is_first:
-                name = further_average(decay) if which else AVERAGED
-                safetensors.torch.save_file(averaged, folder / name)
-        if self.world.is_first:
-            (folder / STATE).write_text(json.dumps(self._statement(), indent=1))
+        self.hold().write(folder)
 
     def restore(self, folder: Path) -> list[str]:
         """Take up what `save` wrote, on as many workers or on more or fewer; what of the data has
@@ -183,9 +184,9 @@ class TrainState:
         if self.critic is not None:
             self.critic.close()
 
-    def _statement(self) -> dict[str, Any]:
+    def _statement(self, progress: Progress) -> dict[str, Any]:
         return {
-            **asdict(self.progress),
+            **asdict(progress),
             "attempt": self.attempt,
             "world_size": self.world.size,
             "zero_stage": self.recipe.engine.zero_stage,
@@ -199,7 +200,7 @@ class TrainState:
         }
 
     def _mismatches(self, saved: Mapping[str, Any]) -> list[str]:
-        missing = sorted(self._statement().keys() - saved.keys() - TOLD)
+        missing = sorted(self._statement(self.progress).keys() - saved.keys() - TOLD)
         if missing:
             return [f"{STATE} lacks {', '.join(missing)}"]
         problems = frozen_changes(recipe_from_mapping(saved["recipe"]), self.recipe)

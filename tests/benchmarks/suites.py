@@ -8,8 +8,10 @@ from tests.benchmarks.rows import Row
 # Later ones add themselves here, with the line that `--help` shows.
 SUITES = {
     "beside_training": "what an evaluation on another core costs the training step",
+    "checkpoint": "what a save costs the loop, beside a bare copy and DeepSpeed's own save",
     "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
     "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
+    "recovery": "from the death of a worker to the next new update, beside a bare start",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
 }
 

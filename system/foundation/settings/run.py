@@ -29,10 +29,14 @@ class Run(Record):
     global_batch: PositiveInt = Field(description="images per update, whatever the cluster's size")
     report_every_images: PositiveInt = Field(description="images between two ledger reports")
     checkpoint_every_images: PositiveInt = Field(description="images between two checkpoints")
-    keep_checkpoints: PositiveInt = Field(
-        3,
-        description="checkpoints kept: the best as evaluated (without evaluations the newest), and "
-        "the latest",
+    keep_checkpoints: PositiveInt = Field(3, description="newest checkpoints that are kept")
+    keep_best: Annotated[int, Field(ge=0)] = Field(
+        1,
+        description="checkpoints kept beside them: the best as evaluated. What waits for its "
+        "evaluation, and the last one before a spike that the run was taken back for, stay as well",
+    )
+    keep_every_images: PositiveInt | None = Field(
+        None, description="keep one checkpoint of every so many images for good; null: none"
     )
 
 

@@ -207,21 +207,21 @@ def test_a_local_checkpoint_is_used_where_it_lies(tmp_path, make_checkpoint) -> 
 def test_prune_keeps_the_newest_and_what_is_not_committed(store, commit) -> None:
     made = [commit(n) for n in (8, 16, 24)]
     checkpoints.storage.write_bytes(f"{store.place(4, 1).url}/engine/rank0.pt", b"uploading")
-    assert store.prune(keep=2) == made[:1]
+    assert store.prune(lambda whole: whole[-2:]) == made[:1]
     assert store.all() == made[1:]
     assert not checkpoints.storage.exists(made[0].url)
     assert checkpoints.storage.exists(store.place(4, 1).url)
-    assert store.prune(keep=5) == []
+    assert store.prune(lambda whole: whole[-5:]) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_pruning_never_trades_a_whole_one_for_a_damaged_one(store, commit, damage) -> None:
     made = [commit(n) for n in (8, 16, 24)]
     break_file(f"{made[2].url}/engine/rank1.pt", DAMAGES[damage][0])
-    assert store.prune(keep=1) == made[:1]
+    assert store.prune(lambda whole: whole[-1:]) == made[:1]
     assert store.latest() == made[1]
     later = commit(32)
-    assert store.prune(keep=1) == made[1:]
+    assert store.prune(lambda whole: whole[-1:]) == made[1:]
     assert store.all() == [later]
 
 

@@ -103,7 +103,7 @@ def test_ray_is_told_what_the_recipe_says(recipe, tmp_path):
     assert made.run_config.storage_path == str(tmp_path)
     assert made.run_config.failure_config.max_failures == -1
     assert made.run_config.failure_config.max_preemption_failures == -1
-    assert made.run_config.checkpoint_config.num_to_keep == 3
+    assert made.run_config.checkpoint_config.num_to_keep is None
     # What Ray starts and waits for only watches; see evaluation/task.py.
     assert made.validation_config.task_config.timeout_s > 900
     assert made.validation_config.ray_remote_kwargs["num_cpus"] == 0

@@ -27,7 +27,9 @@ JOB = "jobs/simflow_digits.py"
 PATIENCE_S = 600
 TOTAL = 4096
 KEPT = 2
-EVERY = [f"run.total_images={TOTAL}", f"run.keep_checkpoints={KEPT}"]
+EVERY = [
+    f"run.total_images={TOTAL}", "run.keep_checkpoints=1", f"run.keep_best={KEPT}",
+]  # fmt: skip
 WATCHES = "ray::run_validation_fn"
 MEASURES = "ray::_measure"
 DRAWS = "ray::_Hand.work"

@@ -22,6 +22,7 @@ from system.train.assemble import assemble
 from system.train.loop import open_training_stream
 from system.train.loop import train
 from system.train.report import StepReport
+from system.train.snapshot import Snapshot
 from system.train.state import TrainState
 from system.train.update import update
 from tests.system.alignment.teachers import write_teacher
@@ -152,7 +153,13 @@ class Collector:
     def report(self, report: StepReport) -> None:
         self.values[report.images_seen] = report.values
 
-    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
+    def settle(self) -> None:
+        pass
+
+    def checkpoint(
+        self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool
+    ) -> None:
+        snapshot.write(folder)
         world, place = self.state.world, self.store.place(images_seen, self.state.attempt)
         upload(folder, place.url, world.rank, world.size)
         world.barrier()
