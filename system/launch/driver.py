@@ -175,7 +175,9 @@ def _unusable(content: bytes, url: str) -> str | None:
 def trainer(plan: Plan) -> Trainer:
     """Ray's trainer for a plan: everything it needs is derived from the recipe."""
     recipe, scaled = plan.recipe, scaling(plan.recipe, plan.device)
-    placement = Placement(recipe.cluster.workers, scaled.resources_per_worker or {})
+    placement = Placement(
+        recipe.cluster.workers, scaled.resources_per_worker or {}, recipe.cluster.training_labels
+    )
     return Trainer(
         work,
         recipe=recipe,

@@ -176,6 +176,8 @@ def check_features(recipe: Recipe, manifest: Manifest) -> None:
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:
     """Raise ClusterError where training and evaluation together need more than there is."""
     cluster, fewest = recipe.cluster, recipe.world_sizes[0]
+    if cluster.capacity == "on_demand":
+        return
     evaluates = recipe.evaluation.kind != "none"
     wanted = {
         "CPUs": (
@@ -202,6 +204,13 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
 def check_device(recipe: Recipe, resources: Resources) -> str:
     """The kind of device the workers compute on. Raises ClusterError for absent GPUs."""
     device = recipe.cluster.device
+    if recipe.cluster.capacity == "on_demand":
+        if device == "auto":
+            raise ClusterError(
+                "cluster.device is auto and cluster.capacity on_demand: nobody knows yet what the "
+                "cluster's nodes will have. Set cluster.device to cuda or cpu."
+            )
+        return device
     if device == "auto":
         return "cuda" if resources.gpus >= recipe.world_sizes[0] else "cpu"
     if device == "cuda" and resources.gpus == 0:
