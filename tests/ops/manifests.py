@@ -1,4 +1,4 @@
-"""The manifests of `ops/kubernetes` as data: as they stand in files, and as kustomize renders them."""
+"""The manifests of `ops/kubernetes` as data: as they are written, and as kustomize renders them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What the manifests have the cluster run: programs that are there, with settings that they take."""
+"""What the manifests have the cluster run: programs that are there, with settings they take."""
 
 import re
 import runpy

@@ -55,7 +55,7 @@ MISSPELT = {
     "a group of the cluster": ("RayCluster", "latent-flows", ["workerGroupSpecs", 0], "maxReplica"),
     "the mode of its tokens": ("RayCluster", "latent-flows", ["authOptions"], "secret"),
     "a pod of the cluster": (
-        "RayCluster", "latent-flows", ["headGroupSpec", "template", "spec"], "terminationGracePeriod",
+        "RayCluster", "latent-flows", ["headGroupSpec", "template", "spec"], "terminationGrace",
     ),
     "a job": ("RayJob", "run", [], "entryPoint"),
     "a scheduled job": ("RayCronJob", "posterior-spread", ["jobTemplate"], "entryPoint"),

@@ -8,8 +8,7 @@ from pydantic import Field
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
-
-# A label and its value, as Ray and Kubernetes allow them; no operators, so that equal means it fits.
+# A label and its value, as Ray and Kubernetes allow them. No operators: equal means that it fits.
 LabelName = Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
 LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 

@@ -35,7 +35,9 @@ def test_restarts_may_be_without_limit_but_not_fewer() -> None:
         Cluster(max_failures=-2)
 
 
-@pytest.mark.parametrize("labels", [{"a b": "c"}, {"": "c"}, {"a": ""}, {"a": "!c"}, {"a": "in(b)"}])
+@pytest.mark.parametrize(
+    "labels", [{"a b": "c"}, {"": "c"}, {"a": ""}, {"a": "!c"}, {"a": "in(b)"}]
+)
 def test_workers_want_labels_by_their_exact_value(labels: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="training_labels"):
         Cluster(training_labels=labels)
