@@ -26,6 +26,7 @@ from typing import overload
 from pydantic import BaseModel
 from pydantic import ValidationError
 
+from system.foundation.credentials import credential_in
 from system.foundation.errors import RecipeError
 from system.foundation.help_page import render
 from system.foundation.keys import locate
@@ -107,6 +108,7 @@ def resolve(
     for layer in layers:
         tree = complete(lay_over(tree, layer, schema), schema)
     tree, unset = with_environment(tree, os.environ)
+    _refuse_credentials(tree)
     record = _validated(tree, schema, unset)
     return Resolved(record, _sources(record, tree))
 
@@ -155,6 +157,19 @@ def _read_all(readers: Sequence[Callable[[], Section]]) -> list[Section]:
     if problems:
         raise _error(problems)
     return layers
+
+
+def _refuse_credentials(tree: Section) -> None:
+    """Before anything else is said of the values, since that would show them."""
+    found = {key: (leaf.origin, credential_in(str(leaf.value))) for key, leaf in tree.leaves()}
+    problems = [
+        f"{origin}: {key}: holds a url with {kind} in it, which recipe, ledger and logs would "
+        "keep; credentials belong into the environment or the files of the store's own tools"
+        for key, (origin, kind) in found.items()
+        if kind is not None
+    ]
+    if problems:
+        raise _error(problems)
 
 
 def _validated(tree: Section, schema: type[R], unset: dict[KeyPath, str]) -> R:

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from system.foundation.config import Resolved
 from system.foundation.config import describe
 from system.foundation.config import resolve
+from system.foundation.credentials import covered
 from system.foundation.errors import ExitCode
 from system.foundation.errors import RecipeError
 from system.foundation.errors import TrainingSystemError
@@ -79,7 +80,7 @@ def run(
             return ExitCode.DONE
         return main(resolve(path, _checked(arguments), schema)) or ExitCode.DONE
     except TrainingSystemError as error:
-        print(f"{_title(error)}: {error}", file=sys.stderr, flush=True)
+        print(covered(f"{_title(error)}: {error}"), file=sys.stderr, flush=True)
         return error.exit_code
     except Terminated:
         print("terminated; what was started is stopped", file=sys.stderr, flush=True)
@@ -88,7 +89,7 @@ def run(
         print("interrupted; what was started is stopped", file=sys.stderr, flush=True)
         return ExitCode.INTERRUPTED
     except Exception:  # the rim: everything that is left gets its traceback and exit code 1
-        traceback.print_exc()
+        print(covered(traceback.format_exc()), file=sys.stderr, end="", flush=True)
         return ExitCode.FAILED
 
 

@@ -179,7 +179,9 @@ def _listed(listed: dict[str, Any]) -> list[str]:
 def trainer(plan: Plan) -> Trainer:
     """Ray's trainer for a plan: everything it needs is derived from the recipe."""
     recipe, scaled = plan.recipe, scaling(plan.recipe, plan.device)
-    placement = Placement(recipe.cluster.workers, scaled.resources_per_worker or {})
+    placement = Placement(
+        recipe.cluster.workers, scaled.resources_per_worker or {}, recipe.cluster.training_labels
+    )
     return Trainer(
         work,
         recipe=recipe,

@@ -14,6 +14,8 @@ from system.foundation.settings.evaluation import NoEvaluation
 KNOWN_RAY = "2.60."
 # A save that a change of size waits for; then the change costs what no checkpoint has.
 SAVE_PATIENCE_S = 600.0
+# A label's wanted value may begin with one of these in Ray: then it is more than one value.
+OPERATORS = ("!", "in(", "!in(")
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +29,26 @@ def scaling(recipe: Recipe, device: str) -> ray.train.ScalingConfig:
         elastic_resize_monitor_interval_s=float(cluster.resize_interval_s),
         use_gpu=cuda,
         resources_per_worker={"CPU": cluster.cpus_per_worker} | ({"GPU": 1.0} if cuda else {}),
+        label_selector=dict(cluster.training_labels) or None,
     )
 
 
 def kept_for_evaluation(recipe: Recipe) -> dict[str, float]:
     """What no worker takes, so that evaluations run beside as many workers as there may be."""
-    if isinstance(recipe.evaluation, NoEvaluation):
+    if isinstance(recipe.evaluation, NoEvaluation) or _evaluates_elsewhere(recipe):
         return {}
     parts, cluster = recipe.cluster.evaluation_parts, recipe.cluster
     return {"CPU": parts * cluster.evaluation_cpus, "GPU": parts * cluster.evaluation_gpus}
+
+
+def _evaluates_elsewhere(recipe: Recipe) -> bool:
+    """Whether no node has the labels of both, since a label has one value on a node."""
+    training, evaluation = recipe.cluster.training_labels, recipe.cluster.evaluation_labels
+    return any(
+        name in training and training[name] != value
+        for name, value in evaluation.items()
+        if not value.startswith(OPERATORS)
+    )
 
 
 def check_sizes(recipe: Recipe, version: str = ray.__version__) -> None:
@@ -81,6 +94,7 @@ class Trainer(TorchTrainer):
             self.scaling_config,
             self._recipe.world_sizes,
             kept_for_evaluation(self._recipe),
+            labels=self._recipe.cluster.training_labels,
             patience_s=SAVE_PATIENCE_S,
         )
         return {"scaling_policy": rule}

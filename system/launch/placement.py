@@ -25,11 +25,14 @@ log = logging.getLogger(__name__)
 class Placement(WorkerGroupCallback, ControllerCallback):
     """Runs beside Ray's controller; `nodes` are those of the workers that run or ran last."""
 
-    def __init__(self, workers: int, per_worker: Mapping[str, float]) -> None:
+    def __init__(
+        self, workers: int, per_worker: Mapping[str, float], labels: Mapping[str, str] | None = None
+    ) -> None:
         self.nodes: dict[int, str] = {}  # by rank
         self.left_out: set[str] = set()
         self._workers = workers
         self._per_worker = dict(per_worker)
+        self._labels = dict(labels or {})
         self._wait_s = 0.0
 
     def obey(self, decision: Decision) -> None:
@@ -41,7 +44,8 @@ class Placement(WorkerGroupCallback, ControllerCallback):
     def spare(self) -> frozenset[str]:
         """The nodes without any one of which the workers still fit."""
         workers = len(self.nodes) or self._workers
-        return spare_nodes(ray.nodes(), self._per_worker, workers, self.left_out)
+        nodes = [node for node in ray.nodes() if carries(node, self._labels)]
+        return spare_nodes(nodes, self._per_worker, workers, self.left_out)
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Ray's call once the workers' processes are there."""
@@ -59,7 +63,14 @@ class Placement(WorkerGroupCallback, ControllerCallback):
         time.sleep(wait_s)  # nothing runs now, and the controller has nothing else to do
         if not self.left_out:
             return None
-        return {NODE_LABEL: f"!in({','.join(sorted(self.left_out))})"}
+        # They stand in the place of the labels that the workers are wanted with otherwise.
+        return self._labels | {NODE_LABEL: f"!in({','.join(sorted(self.left_out))})"}
+
+
+def carries(node: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether one of Ray's list of nodes has all these labels."""
+    found = node.get("Labels") or {}
+    return all(found.get(name) == value for name, value in labels.items())
 
 
 def spare_nodes(

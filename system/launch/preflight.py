@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import torch
 
@@ -26,6 +25,7 @@ from system.engine.checkpoints import read_state
 from system.evaluation.measures.reference import standard_of
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping
+from system.foundation.credentials import credential_in
 from system.foundation.errors import BadInput
 from system.foundation.errors import CheckpointError
 from system.foundation.errors import ClusterError
@@ -120,9 +120,9 @@ def check_places(recipe: Recipe, folder: Path) -> None:
     tree. `folder` is the working directory; the copy is deleted with the submitted job.
     """
     for key, value in places(recipe).items():
-        if any(urlsplit(part).password is not None for part in value.split("::")):
+        if (kind := credential_in(value)) is not None:
             raise BadInput(
-                f"{key} is a url with a password in it, which recipe, ledger and logs would keep. "
+                f"{key} is a url with {kind} in it, which recipe, ledger and logs would keep. "
                 "Credentials belong into the environment or the files of the store's own tools."
             )
         if "memory" in value.rpartition("://")[0].split("::"):
@@ -176,6 +176,8 @@ def check_features(recipe: Recipe, manifest: Manifest) -> None:
 def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> None:
     """Raise ClusterError where training and evaluation together need more than there is."""
     cluster, fewest = recipe.cluster, recipe.world_sizes[0]
+    if cluster.capacity == "on_demand":
+        return
     evaluates = recipe.evaluation.kind != "none"
     wanted = {
         "CPUs": (
@@ -202,6 +204,13 @@ def check_cluster(recipe: Recipe, resources: Resources, *, uses_gpus: bool) -> N
 def check_device(recipe: Recipe, resources: Resources) -> str:
     """The kind of device the workers compute on. Raises ClusterError for absent GPUs."""
     device = recipe.cluster.device
+    if recipe.cluster.capacity == "on_demand":
+        if device == "auto":
+            raise ClusterError(
+                "cluster.device is auto and cluster.capacity on_demand: nobody knows yet what the "
+                "cluster's nodes will have. Set cluster.device to cuda or cpu."
+            )
+        return device
     if device == "auto":
         return "cuda" if resources.gpus >= recipe.world_sizes[0] else "cpu"
     if device == "cuda" and resources.gpus == 0:

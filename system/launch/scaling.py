@@ -29,6 +29,7 @@ from ray.train.v2._internal.execution.scaling_policy import ScalingDecision
 
 from system.launch.announcements import ask_to_make_way
 from system.launch.announcements import has_made_way
+from system.launch.placement import carries
 
 ANSWER_TIMEOUT_S = 2.0
 COORDINATOR_TIMEOUT_S = 10.0
@@ -77,9 +78,11 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         world_sizes: Sequence[int],
         kept: Mapping[str, float],
         *,
+        labels: Mapping[str, str],
         patience_s: float,
     ) -> None:
         super().__init__(scaling_config)
+        self._labels = dict(labels)
         self._world_sizes = tuple(world_sizes)
         self._kept = dict(kept)
         self._patience_s = patience_s
@@ -129,7 +132,7 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         )
         try:
             reserved: dict[str, Any] = ray.get(asked, timeout=COORDINATOR_TIMEOUT_S)
-            present = present_nodes()
+            present = present_nodes(self._labels)
         except Exception:  # whatever it is, the group stays as it is until the next look
             log.warning("the cluster's resources are not known now", exc_info=True)
             return None
@@ -155,10 +158,15 @@ def room(
     return max(0, int(min(counts, default=0)))
 
 
-def present_nodes() -> dict[str, dict[str, float]]:
-    """The resources of the nodes that answer and are not being drained, by their ids."""
+def present_nodes(labels: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The resources of the nodes with these labels that answer and are not being drained, by their
+    ids."""
     going = ray._private.state.state.get_draining_nodes()  # as Ray's own watcher asks
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    nodes = [
+        node
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] not in going and carries(node, labels)
+    ]
     places = [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
     with ThreadPoolExecutor(PROBES_AT_ONCE) as probes:
         answered = list(probes.map(answers, places))

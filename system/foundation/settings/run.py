@@ -8,6 +8,10 @@ from pydantic import Field
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
+# A label and its value, as Ray and Kubernetes allow them. No operators: equal means that it fits.
+LabelName = Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
+LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+
 
 class Run(Record):
     """Which run this is, how long it goes on, and where it writes."""
@@ -58,6 +62,11 @@ class Cluster(Record):
         "auto",
         description="where workers compute; auto takes cuda when the driver's cluster has GPUs",
     )
+    capacity: Literal["present", "on_demand"] = Field(
+        "present",
+        description="present: what the cluster has must suffice before anything starts; on_demand: "
+        "it gets nodes as they are asked for (an autoscaler), and the run waits for them",
+    )
     cpus_per_worker: Annotated[float, Field(gt=0)] = Field(
         1, description="CPUs reserved per worker"
     )
@@ -82,6 +91,9 @@ class Cluster(Record):
     )
     evaluation_workers: Annotated[int, Field(ge=0)] = Field(
         0, description="workers that draw for the evaluation task; 0: it draws by itself"
+    )
+    training_labels: dict[LabelName, LabelValue] = Field(
+        {}, description="labels of nodes that training workers run on (Ray's); {} takes any node"
     )
     evaluation_labels: dict[str, str] = Field(
         {}, description="labels of nodes that evaluations run on (Ray's); {} takes any node"

@@ -56,3 +56,23 @@ def test_evaluations_keep_what_they_need(recipe):
     assert elastic.kept_for_evaluation(made) == {"CPU": 3.0, "GPU": 1.5}
     silent = made.model_copy(update={"evaluation": NoEvaluation()})
     assert elastic.kept_for_evaluation(silent) == {}
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "kept"),
+    [
+        ({}, {"pool": "evaluation"}, True),
+        ({"pool": "training"}, {}, True),
+        ({"pool": "training"}, {"pool": "training"}, True),
+        ({"pool": "training"}, {"zone": "a"}, True),
+        ({"pool": "training"}, {"pool": "!campaign"}, True),
+        ({"pool": "training"}, {"pool": "evaluation"}, False),
+    ],
+)
+def test_nodes_that_are_for_evaluations_alone_keep_nothing_from_workers(
+    recipe, training, evaluation, kept
+):
+    labels = {"training_labels": training, "evaluation_labels": evaluation}
+    made = recipe.model_copy(update={"cluster": recipe.cluster.model_copy(update=labels)})
+    assert bool(elastic.kept_for_evaluation(made)) == kept
+    assert elastic.scaling(made, "cpu").label_selector == (training or None)

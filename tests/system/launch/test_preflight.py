@@ -155,6 +155,7 @@ def test_every_path_becomes_absolute(recipe, tmp_path, monkeypatch):
         (9.0, 2.0, True, {}, None),
         (9.0, 2.0, True, {"evaluation_gpus": 0.5}, "has 2 GPUs"),
         (9.0, 1.0, True, {}, "has 1 GPUs"),
+        (0.0, 0.0, True, {"capacity": "on_demand"}, None),
     ],
 )
 def test_cluster_size(recipe, cpus, gpus, uses_gpus, settings, refused):
@@ -178,6 +179,13 @@ def test_device(recipe, wanted, gpus, device):
             preflight.check_device(recipe, Resources(4.0, gpus))
         return
     assert preflight.check_device(recipe, Resources(4.0, gpus)) == device
+
+
+def test_what_a_cluster_will_have_is_for_the_recipe_to_say(recipe):
+    growing = changed(recipe, "cluster", capacity="on_demand", device="cuda")
+    assert preflight.check_device(growing, Resources(4.0, 0.0)) == "cuda"
+    with pytest.raises(ClusterError, match="nobody knows yet"):
+        preflight.check_device(changed(growing, "cluster", device="auto"), Resources(4.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,12 @@ def test_restarts_may_be_without_limit_but_not_fewer() -> None:
     assert Cluster(max_failures=-1).max_failures == -1
     with pytest.raises(ValidationError, match="max_failures"):
         Cluster(max_failures=-2)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"a b": "c"}, {"": "c"}, {"a": ""}, {"a": "!c"}, {"a": "in(b)"}]
+)
+def test_workers_want_labels_by_their_exact_value(labels: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="training_labels"):
+        Cluster(training_labels=labels)
+    assert Cluster(training_labels={"ray.io/market-type": "on-demand"}).training_labels

@@ -1,0 +1,63 @@
+"""What Kubernetes and KubeRay take, told strictly: a field that they do not know is an error.
+
+The schemas of KubeRay are no part of this tree: `$SCHEMAS`, or `../shared/schemas` beside it.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES_VERSION = "1.34"
+RAY_KINDS = {"RayCluster": "rayclusters", "RayJob": "rayjobs", "RayCronJob": "raycronjobs"}
+UNKNOWN_KINDS = {"PodMonitor"}  # of the Prometheus operator
+
+
+def problems(manifest: dict[str, Any]) -> list[str]:
+    """What is wrong with an object. Skips where the schema of its kind is not at hand."""
+    kind = manifest["kind"]
+    if kind in RAY_KINDS:
+        found = validator(RAY_KINDS[kind]).iter_errors(manifest)
+        return [f"{'.'.join(map(str, each.absolute_path))}: {each.message}" for each in found]
+    if kind in UNKNOWN_KINDS:
+        pytest.skip(f"there is no schema of {kind}")
+    try:
+        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"{'.'.join(map(str, error.path))}: {error.message}"]
+    return []
+
+
+@cache
+def validator(plural: str) -> Draft202012Validator:
+    """What checks objects of KubeRay's."""
+    folder = Path(os.environ.get("SCHEMAS", ROOT.parent / "shared" / "schemas"))
+    path = folder / f"ray.io_{plural}.yaml"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in {folder}: set SCHEMAS")
+    definition = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    (schema,) = (
+        version["schema"]["openAPIV3Schema"]
+        for version in definition["spec"]["versions"]
+        if version["name"] == "v1"
+    )
+    return Draft202012Validator(closed(schema))
+
+
+def closed(schema: Any) -> Any:
+    """A schema of Kubernetes that forbids what it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(value) for key, value in schema.items()}
+    names_its_fields = isinstance(schema.get("properties"), dict) and "type" in schema
+    if names_its_fields and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
