@@ -10,6 +10,7 @@ SUITES = {
     "beside_training": "what an evaluation on another core costs the training step",
     "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
     "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
+    "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
 }
 
