@@ -24,6 +24,7 @@ from system.alignment.vision_model import build
 from system.alignment.vision_model import channels_of
 from system.alignment.vision_model import per_channel
 from system.alignment.weights import KEY
+from system.alignment.weights import WeightsFile
 from system.alignment.weights import read_weights
 from system.foundation.errors import BadInput
 from system.foundation.settings import objective as settings
@@ -32,8 +33,9 @@ from system.foundation.settings import objective as settings
 class Teacher(nn.Module):
     """The teacher of a recipe for images of `image_channels`, on a grid of `side` by `side`.
 
-    It computes in `dtype`. Raises BadInput where its weights are absent or of another model, where
-    `width` is not what its tokens have, or where it cannot look at such images.
+    It computes in `dtype`. `file` has its weights where they are read already, or where none are
+    needed (`weights.blank`). Raises BadInput where its weights are absent or of another model,
+    where `width` is not what its tokens have, or where it cannot look at such images.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Teacher(nn.Module):
         side: int,
         image_channels: int,
         dtype: torch.dtype = torch.float32,
+        file: WeightsFile | None = None,
     ) -> None:
         super().__init__()
         self.side = side
         self.dtype = dtype
-        self.model, self.size = _build(teacher)
+        self.model, self.size = _build(teacher, file)
         self.model.to(dtype)
         config = resolve_model_data_config(self.model)
         self.channels = channels_of(self.model)
@@ -108,7 +111,8 @@ class Teacher(nn.Module):
             )
 
 
-def _build(teacher: settings.Teacher) -> tuple[nn.Module, int]:
+def _build(teacher: settings.Teacher, file: WeightsFile | None) -> tuple[nn.Module, int]:
     """The model with its weights, and the side of the images that it looks at."""
-    file = None if teacher.weights is None else read_weights(teacher, teacher.weights)
+    if file is None and teacher.weights is not None:
+        file = read_weights(teacher, teacher.weights)
     return build(teacher.model, teacher.image_size, file)

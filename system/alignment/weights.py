@@ -85,6 +85,15 @@ def decoded(url: str, data: bytes, model: str, key: str = KEY) -> WeightsFile:
     return found
 
 
+def blank(teacher: settings.Teacher) -> WeightsFile:
+    """Weights of a teacher as timm draws them: what counts a teacher where no file of it is.
+
+    Raises BadInput for a name that timm does not know.
+    """
+    drawn = create(teacher.model, {})
+    return WeightsFile("", {**drawn.state_dict()}, {})
+
+
 def write_weights(url: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a weights file whole, with its metadata."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

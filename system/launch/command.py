@@ -34,6 +34,8 @@ from system.foundation.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
+PLAN = "--plan"  # what a recipe needs, instead of running it
+
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -73,12 +75,26 @@ def run(
 ) -> int:
     """The exit code of `main`: what it returns, the error's, or that of how it was ended."""
     path = None if recipe is None else ROOT / recipe
-    try:
+
+    def answer() -> int | None:
         settings = [each for each in arguments if each not in ("-h", "--help")]
         if len(settings) < len(arguments):
             print(help_page(path, about, schema, settings))
-            return ExitCode.DONE
-        return main(resolve(path, _checked(arguments), schema)) or ExitCode.DONE
+            return None
+        if PLAN in arguments and schema is Recipe:
+            from system.launch.plan.answer import print_plan  # needs what only training does
+
+            return print_plan(path, _checked([each for each in arguments if each != PLAN]))
+        return main(resolve(path, _checked(arguments), schema))
+
+    return answered(answer)
+
+
+def answered(answer: Callable[[], int | None]) -> int:
+    """The exit code of a program's work: what it returns, or that of how it ended, having said
+    so."""
+    try:
+        return answer() or ExitCode.DONE
     except TrainingSystemError as error:
         print(covered(f"{_title(error)}: {error}"), file=sys.stderr, flush=True)
         return error.exit_code
@@ -101,6 +117,8 @@ def help_page(
     program = Path(sys.argv[0]).name
     keys = describe(resolve(path, _checked(arguments), schema))
     usage = f"usage: python jobs/{program} [overlay.yaml ...] [key.path=value ...]"
+    if schema is Recipe:
+        usage += f" [{PLAN}]\n{PLAN}: say what it needs and costs, and run nothing (jobs/plan.py)"
     return f"{about.strip()}\n\n{usage}\n\n{keys}"
 
 

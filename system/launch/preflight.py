@@ -246,7 +246,7 @@ def check_space(url: str, checkpoint: int, kept: int) -> None:
 def check_writable(url: str) -> None:
     """Raise BadInput where the run's folder cannot be written. What it makes it takes away."""
     probe = storage.join(url, "logs", f"write-probe-{os.getpid()}")
-    made = _absent_folders(probe)
+    made = absent_folders(probe)
     try:
         storage.write_bytes(probe, b"")
         storage.remove(probe)
@@ -260,7 +260,7 @@ def check_writable(url: str) -> None:
                 folder.rmdir()
 
 
-def _absent_folders(url: str) -> list[Path]:
+def absent_folders(url: str) -> list[Path]:
     """The folders above a local file that are not there yet, innermost first."""
     if not storage.is_local(url):
         return []

@@ -24,16 +24,18 @@ FILE = "vgg16-397923af.pth"
 
 
 class PerceptualLoss(nn.Module):
-    """LPIPS (VGG-16, version 0.1), frozen.
+    """LPIPS (VGG-16, version 0.1), frozen. Without a trunk's url its weights are as drawn: enough
+    to count it.
 
     Raises BadInput where the trunk's weights are absent or are not a VGG-16's.
     """
 
-    def __init__(self, trunk_url: str) -> None:
+    def __init__(self, trunk_url: str | None) -> None:
         super().__init__()
-        weights = read_trunk(trunk_url)
+        weights = None if trunk_url is None else read_trunk(trunk_url)
         self.distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-        _fill_trunk(self.distance.net, weights)
+        if weights is not None:
+            _fill_trunk(self.distance.net, weights)
         self.requires_grad_(False).eval()
 
     def forward(

@@ -105,7 +105,7 @@ def build_frozen_networks(
         arithmetic["teacher"] = str(teacher.dtype).removeprefix("torch.")
     features = {
         name: Feature(
-            shape=_shape(recipe, name),
+            shape=shape_of(recipe, name),
             dtype=kinds[name],
             computed_in=arithmetic[name],
             weights=weights[name],
@@ -144,7 +144,7 @@ def fitting_features(
     weights = digests(autoencoder, build_teacher(recipe, CPU))
     features = {
         name: Feature(
-            shape=_shape(recipe, name), dtype="float32", computed_in="", weights=weights[name]
+            shape=shape_of(recipe, name), dtype="float32", computed_in="", weights=weights[name]
         )
         for name in recipe.frozen_features
     }
@@ -185,7 +185,8 @@ def _digest(module: nn.Module, how: Mapping[str, object]) -> str:
     return state.hexdigest()
 
 
-def _shape(recipe: Recipe, name: str) -> tuple[int, ...]:
+def shape_of(recipe: Recipe, name: str) -> tuple[int, ...]:
+    """The shape of a frozen feature of one image."""
     side = recipe.latent_size
     if name == "teacher":
         alignment = recipe.objective.alignment

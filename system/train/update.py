@@ -9,12 +9,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import Any
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool
 from jaxtyping import Float
 from torch import Tensor
+from torch import nn
 
+from system.alignment.teacher import Teacher
 from system.engine.deepspeed_engine import Engine
 from system.engine.deepspeed_engine import StepOutcome
 from system.engine.freeze import frozen
@@ -29,6 +33,7 @@ from system.objectives.adversarial import discriminator_loss
 from system.objectives.adversarial import generator_loss
 from system.objectives.alignment import alignment_loss
 from system.objectives.joint import JointOutput
+from system.objectives.perceptual import PerceptualLoss
 from system.train.guards.stragglers import Stopwatch
 from system.train.report import Outcome
 from system.train.report import Pass
@@ -48,7 +53,7 @@ def update(state: TrainState, stream: Iterator[tuple[Batch, Cursor]]) -> Outcome
         start = time.monotonic()
         batch, _ = next(stream)
         waited += time.monotonic() - start
-        micro = _micro_step(state, critic, batch, forward)
+        micro = micro_step(state, critic, batch, forward)
         values = {name: value.detach() for name, value in micro.items()}
         values |= state.taps.take() if state.taps else {}
         passes.append(Pass(int(batch.position[0]), batch.key, values))
@@ -84,8 +89,40 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
     return Draws(noise.to(device), drop.to(device))
 
 
-def _micro_step(
-    state: TrainState, critic: Engine | None, batch: Batch, forward: Stopwatch
+class PassEngine(Protocol):
+    """What a pass asks of an engine."""
+
+    module: nn.Module
+
+    def forward(self, *inputs: Any) -> Any:
+        """The module's output, ready for `backward`."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of one micro-batch's loss."""
+
+
+class PassState(Protocol):
+    """What a pass reads of a state: all of it is there without an optimiser, too."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's settings."""
+
+    @property
+    def engine(self) -> PassEngine:
+        """Of the joint model."""
+
+    @property
+    def perceptual(self) -> PerceptualLoss | None:
+        """The frozen trunk, where the objective has one."""
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The frozen teacher, where it is asked."""
+
+
+def micro_step(
+    state: PassState, critic: PassEngine | None, batch: Batch, forward: Stopwatch
 ) -> dict[str, Tensor]:
     """Forward and backward of one micro-batch through every engine."""
     draws = draw(state.recipe, batch)
@@ -113,12 +150,12 @@ def _micro_step(
     return _means(state, replace(output, terms=terms), total) | {"loss/critic": critic_loss}
 
 
-def _teacher_tokens(state: TrainState, batch: Batch) -> Float[Tensor, "B T F"] | None:
+def _teacher_tokens(state: PassState, batch: Batch) -> Float[Tensor, "B T F"] | None:
     """What the teacher makes of the images, read with them or asked for; None without alignment."""
     return batch.features.get("teacher") if state.teacher is None else state.teacher(batch.image)
 
 
-def _means(state: TrainState, output: JointOutput, total: Tensor) -> dict[str, Tensor]:
+def _means(state: PassState, output: JointOutput, total: Tensor) -> dict[str, Tensor]:
     terms, objective = output.terms, state.recipe.objective
     means = {
         "loss/total": total,

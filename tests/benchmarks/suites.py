@@ -12,6 +12,7 @@ SUITES = {
     "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
     "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
     "recovery": "from the death of a worker to the next new update, beside a bare start",
+    "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
 }
 
