@@ -62,6 +62,7 @@ class RunView:
     name: str
     url: str
     state: State = "waiting"
+    was_stopped: bool = False  # it said so itself, and has not just fallen silent
     attempt: int = 0
     restarts: int = 0
     workers: int = 0
@@ -79,7 +80,15 @@ class RunView:
     evaluations_waiting: Mapping[int, float] = field(default_factory=dict)  # images: asked at
     counts: Mapping[str, int] = field(default_factory=dict)  # events by kind
     failures: Mapping[str, int] = field(default_factory=dict)  # failures by cause
+    checkpoint_interval_s: float | None = None  # mean time between two of one attempt
+    slowest: Mapping[int, int] = field(default_factory=dict)  # reports by the slowest worker's rank
     problem: str | None = None  # why it could not be read to its end this time
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has said that it goes on no more, or has all its images."""
+        is_complete = self.total_images is not None and self.images_seen >= self.total_images
+        return self.state in ("ended", "failed") or self.was_stopped or is_complete
 
     def best(self, name: str) -> float | None:
         """The lowest value that an evaluation has found of a metric."""
@@ -114,6 +123,9 @@ class Story:
         self._values: dict[str, float] = {}
         self._account = goodput.RunningAccount()
         self._checkpoint: SavedCheckpoint | None = None
+        self._saved: tuple[int, float] | None = None  # attempt and time of the newest checkpoint
+        self._between, self._gaps = 0.0, 0
+        self._slowest: Counter[int] = Counter()
         self._evaluations: dict[tuple[int, str], Evaluated] = {}
         self._asked: dict[int, float] = {}
         self._counts: Counter[str] = Counter()
@@ -136,6 +148,7 @@ class Story:
             name=self._name,
             url=self._url,
             state=self._state_at(now),
+            was_stopped=self._state == "stopped",
             attempt=self._attempt,
             restarts=max(0, self._attempts - 1),
             workers=self._workers.get(self._attempt, 0),
@@ -156,6 +169,8 @@ class Story:
             evaluations_waiting=dict(sorted(self._asked.items())),
             counts=dict(self._counts),
             failures=dict(self._failures),
+            checkpoint_interval_s=self._between / self._gaps if self._gaps else None,
+            slowest=dict(sorted(self._slowest.items())),
         )
 
     def _state_at(self, now: float) -> State:
@@ -179,9 +194,7 @@ class Story:
         elif kind == "evaluation_requested":
             self._asked[event["images_seen"]] = time
         elif kind == "checkpoint":
-            self._checkpoint = SavedCheckpoint(
-                event["images_seen"], time, str(event.get("checkpoint", ""))
-            )
+            self._committed(event, time)
         elif attempt >= self._attempt or not attempt:  # what a lost attempt still says is stale
             self._turn(event, time)
 
@@ -201,7 +214,10 @@ class Story:
             if self._reported is not None:
                 self._longest_silence = max(self._longest_silence, time - self._reported)
             self._reported = time
-            self._values.update(_finite(event["values"]))
+            values = _finite(event["values"])
+            self._values.update(values)
+            if "throughput/slowest_rank" in values:
+                self._slowest[int(values["throughput/slowest_rank"])] += 1
 
     def _next_state(self, event: Event) -> State | None:
         """The state that an event puts its run into; None where it says nothing of it."""
@@ -216,6 +232,13 @@ class Story:
         if kind in ("driver_started", "worker_failed", "attempt_finished"):
             return "waiting"
         return "ended" if kind == "run_finished" else None
+
+    def _committed(self, event: Event, time: float) -> None:
+        url = str(event.get("checkpoint", ""))
+        self._checkpoint = SavedCheckpoint(int(event["images_seen"]), time, url)
+        if self._saved is not None and self._saved[0] == event.get("attempt"):
+            self._between, self._gaps = self._between + time - self._saved[1], self._gaps + 1
+        self._saved = event.get("attempt", 0), time
 
     def _evaluated(self, event: Event, time: float) -> None:
         seen, protocol = int(event["images_seen"]), str(event.get("protocol", ""))
