@@ -28,6 +28,20 @@ COUNTED_EVENTS = (
     "skipped_update",
     "worker_failed",
 )
+# Likewise; the names are those of `launch/causes`, which would bring all of Ray along.
+KNOWN_CAUSES = (
+    "config",
+    "data",
+    "numerics",
+    "disk_full",
+    "preempted",
+    "planned",
+    "out_of_memory",
+    "stalled",
+    "lost",
+    "storage",
+    "unknown",
+)
 # States after which nothing more is to be expected of a campaign.
 CAMPAIGN_OVER = frozenset({"done", "ended", "exhausted", "failed", "finished", "stopped"})
 GFID = "evaluation/gfid"
@@ -146,8 +160,8 @@ def _counts(view: RunView) -> Iterator[Sample]:
     of = {"run": view.name}
     for kind in COUNTED_EVENTS:
         yield Sample("run/events", view.counts.get(kind, 0), of | {"kind": kind})
-    for cause, count in view.failures.items():
-        yield Sample("run/failures", count, of | {"cause": cause})
+    for cause in sorted({*KNOWN_CAUSES, *view.failures}):
+        yield Sample("run/failures", view.failures.get(cause, 0), of | {"cause": cause})
     for rank, count in view.slowest.items():
         yield Sample("run/slowest_reports", count, of | {"rank": str(rank)})
 

@@ -1,7 +1,11 @@
 """The mirror is deterministic, offline without a key, and harmless when it breaks."""
 
 import io
+import os
+import signal
+import time
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -108,3 +112,50 @@ def test_a_full_queue_loses_events_and_never_waits(tmp_path, monkeypatch):
     assert sink.failures == 2
     sink.close(0.05)
     assert sink.failures == 3
+
+
+def test_every_number_has_images_seen_as_its_clock(tmp_path):
+    url = str(tmp_path / "run")
+    sink = WandbSink(Wandb(mode="offline"), url, {})
+    sink.show(REPORT)
+    sink.close(60)
+    (written,) = (tmp_path / "run" / "logs").rglob(f"run-{run_id(url)}.wandb")
+    deadline = time.monotonic() + 60
+    while b"loss/total" not in (content := written.read_bytes()):  # its process writes on
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for area in ("loss", "train", "throughput", "evaluation", "goodput"):
+        assert area in wandb_sink.AREAS
+        assert f"{area}/*".encode() in content
+    assert not {"run", "campaign", "exporter"} & set(wandb_sink.AREAS)
+    assert content.count(b"images_seen") >= len(wandb_sink.AREAS)
+
+
+def test_a_run_that_goes_on_is_the_same_run_there(tmp_path):
+    url = str(tmp_path / "run")
+    for _ in range(2):
+        sink = WandbSink(Wandb(mode="offline"), url, {})
+        sink.show(REPORT)
+        sink.close(60)
+        assert sink.failures == 0
+        time.sleep(1.0)  # its folders are named by the second
+    found = list((tmp_path / "run" / "logs").rglob(f"run-{run_id(url)}.wandb"))
+    assert len(found) == 2
+
+
+@pytest.mark.chaos
+def test_wandbs_own_process_may_die_and_nobody_waits(tmp_path):
+    before = {each.pid for each in psutil.Process().children(recursive=True)}
+    sink = WandbSink(Wandb(mode="offline"), str(tmp_path / "run"), {})
+    sink.show(REPORT)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run" / "logs").rglob("*.wandb")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for each in psutil.Process().children(recursive=True):
+        if each.pid not in before and "wandb" in " ".join(each.cmdline()):
+            os.kill(each.pid, signal.SIGKILL)
+    for _ in range(20):
+        sink.show(REPORT)
+    sink.close(5)
+    assert sink.failures >= 0

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from system.launch.causes import Cause
+from system.observe.exporter.samples import KNOWN_CAUSES
 from system.observe.exporter.samples import Sample
 from system.observe.exporter.samples import evaluations_since_best
 from system.observe.exporter.samples import of_campaign
@@ -128,3 +130,10 @@ def test_of_a_campaign():
 def test_a_campaign_that_is_over_is_not_silent():
     found = {each.name: each for each in of_campaign(board(state="done"), now=1e6)}
     assert found["campaign/silent_s"].value == 0.0
+
+
+def test_failures_of_every_cause_are_counted_from_zero():
+    assert set(KNOWN_CAUSES) == set(Cause)
+    found = samples([event("failure_decided", 1.0, 0, cause="lost")], now=2.0)
+    assert found["run/failures", "lost"] == 1
+    assert found["run/failures", "numerics"] == 0
