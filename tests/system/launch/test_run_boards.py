@@ -166,9 +166,9 @@ def test_watchers_that_die_cost_the_run_nothing(watched, discovery, train, root,
 
 
 def wandb_processes(driver: int) -> list[int]:
-    """The processes of wandb beside a driver."""
+    """The process of wandb beside a driver."""
     children = psutil.Process(driver).children(recursive=True)
-    return [one.pid for one in children if "wandb" in " ".join(one.cmdline())]
+    return [one.pid for one in children if "wandb" in one.name()]
 
 
 def course(events) -> list[tuple[int, float]]:

@@ -1,11 +1,10 @@
 """The mirror is deterministic, offline without a key, and harmless when it breaks."""
 
 import io
-import os
-import signal
+import subprocess
+import sys
 import time
 
-import psutil
 import pytest
 from PIL import Image
 
@@ -143,19 +142,34 @@ def test_a_run_that_goes_on_is_the_same_run_there(tmp_path):
     assert len(found) == 2
 
 
+KILLED = """
+import pathlib, sys, time
+import psutil
+from system.foundation.settings.run import Wandb
+from system.telemetry.wandb_sink import WandbSink
+report = {"kind": "report", "images_seen": 64, "values": {"loss/total": 0.5}}
+sink = WandbSink(Wandb(mode="offline"), sys.argv[1], {})
+sink.show(report)
+def own():
+    return [p for p in psutil.Process().children(recursive=True) if "wandb" in p.name()]
+while not (own() and list(pathlib.Path(sys.argv[1]).rglob("*.wandb"))):
+    time.sleep(0.05)
+for each in (killed := own()):
+    each.kill()
+start = time.monotonic()
+for _ in range(2000):
+    sink.show(report)
+shown = time.monotonic() - start
+sink.close(2)
+print(len(killed) > 0, shown < 1.0, "the program goes on", flush=True)
+"""
+
+
 @pytest.mark.chaos
 def test_wandbs_own_process_may_die_and_nobody_waits(tmp_path):
-    before = {each.pid for each in psutil.Process().children(recursive=True)}
-    sink = WandbSink(Wandb(mode="offline"), str(tmp_path / "run"), {})
-    sink.show(REPORT)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "run" / "logs").rglob("*.wandb")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    for each in psutil.Process().children(recursive=True):
-        if each.pid not in before and "wandb" in " ".join(each.cmdline()):
-            os.kill(each.pid, signal.SIGKILL)
-    for _ in range(20):
-        sink.show(REPORT)
-    sink.close(5)
-    assert sink.failures >= 0
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "run")],
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("True True the program goes on"), done.stderr
+    assert done.returncode == 0, done.stderr
