@@ -19,7 +19,7 @@ from system.foundation import storage
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
-from system.telemetry.metrics import UNCERTAINTY
+from system.telemetry.metric import UNCERTAINTY
 
 Text = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,}$")]

@@ -42,8 +42,8 @@ from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import SamplerChanges
 from system.foundation.settings.record import PositiveInt
+from system.telemetry.metric import UNCERTAINTY
 from system.telemetry.metrics import METRICS
-from system.telemetry.metrics import UNCERTAINTY
 
 Cluster = Callable[[], AbstractContextManager[None]]
 

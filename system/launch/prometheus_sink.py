@@ -12,18 +12,13 @@ import unicodedata
 from ray.util.metrics import Gauge
 
 from system.telemetry.ledger import Event
+from system.telemetry.metric import prometheus_name
 from system.telemetry.metrics import METRICS
 
-PREFIX = "latent_flows"
 CLOCK = "images_seen"
 MIRRORED = ("report", "evaluation", "goodput")
 
 log = logging.getLogger(__name__)
-
-
-def gauge_name(metric: str) -> str:
-    """The name of a metric's gauge, before Ray puts its own prefix on it."""
-    return f"{PREFIX}_{metric.replace('/', '_')}"
 
 
 def plain(text: str) -> str:
@@ -45,7 +40,8 @@ class PrometheusSink:
             return
         clock = f"{event['kind']}/{CLOCK}"
         try:
-            for name, value in {**event["values"], clock: event[CLOCK]}.items():
+            told = event["values"] | ({clock: event[CLOCK]} if clock in METRICS else {})
+            for name, value in told.items():
                 if math.isfinite(value):
                     self._gauge(name).set(value, tags={"run": self._run})
         except Exception as error:  # a mirror that breaks must not stop the run
@@ -56,5 +52,7 @@ class PrometheusSink:
         if name not in self._gauges:
             metric = METRICS.get(name)
             meaning = plain(metric.meaning if metric else f"of {name}")
-            self._gauges[name] = Gauge(gauge_name(name), description=meaning, tag_keys=("run",))
+            self._gauges[name] = Gauge(
+                prometheus_name(name), description=meaning, tag_keys=("run",)
+            )
         return self._gauges[name]

@@ -76,7 +76,7 @@ def is_mark(event: Event) -> bool:
 def attribute(events: Iterable[Event]) -> list[Stretch]:
     """A run's time as stretches without gap or overlap, in order."""
     marks = sorted((event for event in events if is_mark(event)), key=lambda event: event["time"])
-    walk = _Walk(_furthest(marks))
+    walk = Walk(_furthest(marks))
     for event in marks:
         walk.take(event)
     return walk.stretches
@@ -86,14 +86,22 @@ def _furthest(marks: Iterable[Event]) -> dict[int, int]:
     """The furthest image that each attempt told to have trained on."""
     found: dict[int, int] = {}
     for event in marks:
-        if event["kind"] in ("first_update", "report", "consumed"):
-            found[event["attempt"]] = max(found.get(event["attempt"], 0), _images(event))
+        note_furthest(found, event)
     return found
 
 
+def note_furthest(found: dict[int, int], event: Event) -> None:
+    """Take in what an event tells of the furthest image of its attempt."""
+    if event["kind"] in ("first_update", "report", "consumed"):
+        found[event["attempt"]] = max(found.get(event["attempt"], 0), _images(event))
+
+
 @dataclass(slots=True, eq=False)
-class _Walk:
-    """Where the walk has come to: what is known of the run at `at`."""
+class Walk:
+    """Where the walk has come to: what is known of the run at `at`.
+
+    `furthest_of` may go on growing, as long as it has an attempt's images when the next begins.
+    """
 
     furthest_of: Mapping[int, int]
     stretches: list[Stretch] = field(default_factory=list)

@@ -20,8 +20,10 @@ from system.telemetry.attribution import CAUSES
 from system.telemetry.attribution import MICRO
 from system.telemetry.attribution import Cause
 from system.telemetry.attribution import Stretch
+from system.telemetry.attribution import Walk
 from system.telemetry.attribution import attribute
 from system.telemetry.attribution import is_mark
+from system.telemetry.attribution import note_furthest
 from system.telemetry.ledger import Event
 
 
@@ -87,19 +89,60 @@ def values(spent: Account) -> dict[str, float]:
     }
 
 
+class RunningAccount:
+    """The account of a run that goes on, from its events as they come.
+
+    It keeps none of them: stretches of one attempt that follow one another become one, so neither
+    its size nor what an event costs grows with the run. An event that comes later than a younger
+    one counts where it comes.
+    """
+
+    def __init__(self) -> None:
+        self._furthest: dict[int, int] = {}
+        self._walk = Walk(self._furthest)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take in what is new, in order of time."""
+        for event in events:
+            if is_mark(event):
+                note_furthest(self._furthest, event)
+                self._walk.take(event)
+                self._walk.stretches = _joined(self._walk.stretches)
+
+    @property
+    def so_far(self) -> Account:
+        """The account up to the last event."""
+        return Account(tuple(self._walk.stretches))
+
+
+def _joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """The same time with one stretch where several of one attempt lie side by side."""
+    found: list[Stretch] = []
+    for each in stretches:
+        if found and found[-1].attempt == each.attempt:
+            before = found.pop()
+            parts = Counter(before.parts)
+            parts.update(each.parts)
+            found.append(Stretch(before.start, each.stop, each.attempt, parts))
+        else:
+            found.append(each)
+    return found
+
+
 class LiveAccount:
     """The account of a run that goes on: takes its events as they come, and tells of them."""
 
     def __init__(self, earlier: Iterable[Event] = ()) -> None:
-        self._marks = [event for event in earlier if is_mark(event)]
+        self._account = RunningAccount()
+        self._account.take(earlier)
 
     def with_news(self, events: Sequence[Event]) -> list[Event]:
         """These events, and where one is a report, before them one of kind `goodput` for sinks to
         show. That is no part of the ledger, as it says nothing that is not there."""
-        new = [event for event in events if is_mark(event)]
-        self._marks += new
-        reports = [event for event in new if event["kind"] == "report" and "images_seen" in event]
+        self._account.take(events)
+        reports = [e for e in events if e["kind"] == "report" and "images_seen" in e and is_mark(e)]
         if not reports:
             return list(events)
         last: Mapping[str, object] = reports[-1]
-        return [{**last, "kind": "goodput", "values": values(account(self._marks))}, *events]
+        told = values(self._account.so_far)
+        return [{**last, "kind": "goodput", "values": told}, *events]

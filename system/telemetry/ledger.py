@@ -132,14 +132,13 @@ class Follower:
     def poll(self) -> list[Event]:
         """Events written since the last call; a line that is still being written waits."""
         events: list[Event] = []
-        for name in sorted(storage.list_names(self._folder)):
+        for name, size in storage.list_sizes(self._folder).items():
             if name.endswith(SUFFIX):
-                events += self._new_lines(name)
+                events += self._new_lines(name, size)
         return sorted(events, key=lambda event: float(event["time"]))
 
-    def _new_lines(self, name: str) -> list[Event]:
+    def _new_lines(self, name: str, size: int) -> list[Event]:
         url, start = storage.join(self._folder, name), self._read.get(name, 0)
-        size = storage.size(url)
         if size <= start:
             return []
         text = storage.read_range(url, start, size - start)

@@ -1,30 +1,15 @@
 """Every metric of the system, by name, unit and meaning: what is not listed here cannot be written.
 
 A name is `area/quantity_unit`; a number without a unit has no suffix. Losses are means over the
-images of a report; evaluation numbers belong to one checkpoint and one protocol.
+images of a report; evaluation numbers belong to one checkpoint and one protocol. `metric` says what
+a row holds, `exported_metrics` has the rows of whole runs and campaigns.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-Direction = Literal["lower", "higher", "neither"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number that may be written, with what a reader needs to know about it."""
-
-    name: str
-    unit: str
-    meaning: str
-    better: Direction = "neither"
-
-    @property
-    def area(self) -> str:
-        """The part of the system that it tells about."""
-        return self.name.split("/", 1)[0]
-
+from system.telemetry.exported_metrics import EXPORTED
+from system.telemetry.metric import UNCERTAINTY
+from system.telemetry.metric import Metric
 
 _METRICS = (
     Metric("loss/total", "", "the objective: what the gradient is taken of", "lower"),
@@ -119,10 +104,6 @@ _METRICS = (
     Metric("evaluation/ssim_sampled", "", "the same, through a draw", "higher"),
     Metric("evaluation/lpips", "", "perceptual distance of reconstructions", "lower"),
     Metric("evaluation/lpips_sampled", "", "the same, through a draw", "lower"),
-    Metric("evaluation/ssim", "", "structural similarity of reconstructions", "higher"),
-    Metric("evaluation/ssim_sampled", "", "the same, through a draw of the posterior", "higher"),
-    Metric("evaluation/lpips", "", "LPIPS between reconstructions and originals", "lower"),
-    Metric("evaluation/lpips_sampled", "", "the same, through a draw of the posterior", "lower"),
     Metric(
         "evaluation/bayes_accuracy",
         "fraction",
@@ -221,12 +202,13 @@ _METRICS = (
         )
     ),
     Metric("evaluation/seconds_s", "s", "wall time of the evaluation", "lower"),
+    Metric("report/images_seen", "count", "images trained on, as of the newest report"),
+    Metric("evaluation/images_seen", "count", "images that the evaluated checkpoint has seen"),
+    *EXPORTED,
 )
 
-# A number's uncertainty is written under the number's name with this at the end.
-UNCERTAINTY = "_standard_error"
-
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+assert len(METRICS) == len(_METRICS), "two rows of the registry have one name"
 
 
 def unregistered(names: Iterable[str]) -> list[str]:

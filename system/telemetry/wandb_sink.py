@@ -20,11 +20,14 @@ from PIL import Image
 
 from system.foundation import storage
 from system.foundation.settings.run import Wandb
+from system.telemetry.exported_metrics import EXPORTED
 from system.telemetry.ledger import Event
 from system.telemetry.metrics import METRICS
 
 CLOCK = "images_seen"
 QUEUE_LENGTH = 1000
+# What is mirrored: whole runs and campaigns are not, only what a run's ledger tells.
+AREAS = sorted({metric.area for metric in METRICS.values()} - {metric.area for metric in EXPORTED})
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -103,7 +106,14 @@ class WandbSink:
                 self.failures += 1
                 log.debug("wandb lost an event: %s", error)
         if run is not None:
+            self._finish(run)
+
+    def _finish(self, run: Any) -> None:
+        try:
             run.finish()
+        except Exception as error:  # its process may have died meanwhile
+            self.failures += 1
+            log.debug("wandb did not finish: %s", error)
 
     def _start(self) -> Any:
         import wandb
@@ -126,7 +136,7 @@ class WandbSink:
             settings=wandb.Settings(console="off", silent=True, disable_git=True),
         )
         run.define_metric(CLOCK)
-        for area in sorted({metric.area for metric in METRICS.values()}):
+        for area in AREAS:
             run.define_metric(f"{area}/*", step_metric=CLOCK)
         return run
 

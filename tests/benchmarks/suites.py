@@ -14,6 +14,7 @@ SUITES = {
     "recovery": "from the death of a worker to the next new update, beside a bare start",
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
+    "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
 }
 
 

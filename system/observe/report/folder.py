@@ -18,8 +18,8 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import StorageError
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Follower
+from system.telemetry.metric import Metric
 from system.telemetry.metrics import METRICS
-from system.telemetry.metrics import Metric
 
 Z95 = 1.959963984540054  # standard errors to each side of a 95 % interval of a normal variable
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from system.launch.prometheus_sink import gauge_name
+from system.telemetry.metric import prometheus_name
 from tests.system.launch.conftest import start_program
 
 PROGRAM = """
@@ -34,7 +34,7 @@ def test_newest_numbers_are_scraped(ray_here):
         line = program.stdout.readline().split()
         address, port, failures = line
         assert failures == "1"  # a report without its images_seen
-        wanted = gauge_name("evaluation/gfid")
+        wanted = prometheus_name("evaluation/gfid")
         for _ in range(PATIENCE):
             with urllib.request.urlopen(f"http://{address}:{port}/metrics") as answer:
                 lines = answer.read().decode().splitlines()
@@ -46,8 +46,8 @@ def test_newest_numbers_are_scraped(ray_here):
         program.kill()
         program.wait()
     assert any(one.endswith(" 2.5") and 'run="digits"' in one for one in found), lines[:5]
-    share = [one for one in lines if one.startswith(f"ray_{gauge_name('goodput/share')}{{")]
+    share = [one for one in lines if one.startswith(f"ray_{prometheus_name('goodput/share')}{{")]
     assert share[0].endswith(" 0.75")
     clock = [one for one in lines if "evaluation_images_seen{" in one and not one.startswith("#")]
     assert clock[0].endswith(" 640.0")
-    assert not any(gauge_name("evaluation/rfid") in one for one in lines)
+    assert not any(prometheus_name("evaluation/rfid") in one for one in lines)

@@ -3,6 +3,7 @@
 import pytest
 
 from system.telemetry.goodput import LiveAccount
+from system.telemetry.goodput import RunningAccount
 from system.telemetry.goodput import account
 from system.telemetry.goodput import values
 from system.telemetry.ledger import Ledger
@@ -62,3 +63,14 @@ def test_it_is_read_from_a_ledger_as_written(tmp_path):
         ledger.write("report", images_seen=16, values={"throughput/update_s": 1.0})
     spent = account(read_ledger(str(tmp_path)))
     assert spent.wall_us == spent.parts_us()["start_up"] + spent.parts_us()["productive"] > 0
+
+
+def test_taken_event_by_event_it_is_the_same_account_and_keeps_one_stretch_for_each_attempt():
+    running = RunningAccount()
+    for at, event in enumerate(killed_once()):
+        running.take([event])
+        so_far = account(killed_once()[: at + 1])
+        assert running.so_far.parts_us() == so_far.parts_us()
+        assert running.so_far.wall_us == so_far.wall_us
+    assert [stretch.attempt for stretch in running.so_far.stretches] == [0, 1, 2]
+    assert running.so_far.parts_us(1) == account(killed_once()).parts_us(1)

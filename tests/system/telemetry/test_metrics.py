@@ -14,7 +14,14 @@ def test_every_metric_has_an_area_a_name_and_a_meaning(metric):
     assert metric.area == metric.name.split("/")[0]
     assert metric.meaning
     assert not metric.meaning.endswith(".")
-    endings = {"s": "_s", "bytes": "_bytes", "dB": "_db", "nats": "_nats", "images/s": "_per_s"}
+    endings = {
+        "s": "_s",
+        "h": "",
+        "bytes": "_bytes",
+        "dB": "_db",
+        "nats": "_nats",
+        "images/s": "_per_s",
+    }
     assert metric.name.endswith(endings.get(metric.unit, ""))
 
 

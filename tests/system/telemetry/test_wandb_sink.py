@@ -1,6 +1,9 @@
 """The mirror is deterministic, offline without a key, and harmless when it breaks."""
 
 import io
+import subprocess
+import sys
+import time
 
 import pytest
 from PIL import Image
@@ -108,3 +111,65 @@ def test_a_full_queue_loses_events_and_never_waits(tmp_path, monkeypatch):
     assert sink.failures == 2
     sink.close(0.05)
     assert sink.failures == 3
+
+
+def test_every_number_has_images_seen_as_its_clock(tmp_path):
+    url = str(tmp_path / "run")
+    sink = WandbSink(Wandb(mode="offline"), url, {})
+    sink.show(REPORT)
+    sink.close(60)
+    (written,) = (tmp_path / "run" / "logs").rglob(f"run-{run_id(url)}.wandb")
+    deadline = time.monotonic() + 60
+    while b"loss/total" not in (content := written.read_bytes()):  # its process writes on
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for area in ("loss", "train", "throughput", "evaluation", "goodput"):
+        assert area in wandb_sink.AREAS
+        assert f"{area}/*".encode() in content
+    assert not {"run", "campaign", "exporter"} & set(wandb_sink.AREAS)
+    assert content.count(b"images_seen") >= len(wandb_sink.AREAS)
+
+
+def test_a_run_that_goes_on_is_the_same_run_there(tmp_path):
+    url = str(tmp_path / "run")
+    for _ in range(2):
+        sink = WandbSink(Wandb(mode="offline"), url, {})
+        sink.show(REPORT)
+        sink.close(60)
+        assert sink.failures == 0
+        time.sleep(1.0)  # its folders are named by the second
+    found = list((tmp_path / "run" / "logs").rglob(f"run-{run_id(url)}.wandb"))
+    assert len(found) == 2
+
+
+KILLED = """
+import pathlib, sys, time
+import psutil
+from system.foundation.settings.run import Wandb
+from system.telemetry.wandb_sink import WandbSink
+report = {"kind": "report", "images_seen": 64, "values": {"loss/total": 0.5}}
+sink = WandbSink(Wandb(mode="offline"), sys.argv[1], {})
+sink.show(report)
+def own():
+    return [p for p in psutil.Process().children(recursive=True) if "wandb" in p.name()]
+while not (own() and list(pathlib.Path(sys.argv[1]).rglob("*.wandb"))):
+    time.sleep(0.05)
+for each in (killed := own()):
+    each.kill()
+start = time.monotonic()
+for _ in range(2000):
+    sink.show(report)
+shown = time.monotonic() - start
+sink.close(2)
+print(len(killed) > 0, shown < 1.0, "the program goes on", flush=True)
+"""
+
+
+@pytest.mark.chaos
+def test_wandbs_own_process_may_die_and_nobody_waits(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "run")],
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("True True the program goes on"), done.stderr
+    assert done.returncode == 0, done.stderr

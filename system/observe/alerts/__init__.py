@@ -1,0 +1,1 @@
+"""What somebody is woken or written to for: rules of Prometheus and their tests, as code."""

@@ -1,0 +1,1 @@
+"""Grafana boards as code: what stands on them, written to `ops/grafana`."""

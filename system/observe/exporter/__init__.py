@@ -1,0 +1,1 @@
+"""What outlives every worker, for Prometheus: runs and campaigns as their ledgers tell of them."""

@@ -1,0 +1,181 @@
+"""A real run under a real Prometheus: every panel answers, while it goes on and after its end; and
+whoever watches may die without the run noticing."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from system.observe import leaderboard
+from system.observe.boards.writing import BOARDS
+from system.telemetry.ledger import read_ledger
+from system.telemetry.metrics import METRICS
+from tests.system.launch.conftest import start_program
+from tests.system.launch.watching import LOOKBACK_S
+from tests.system.launch.watching import exporter
+from tests.system.launch.watching import prometheus
+from tests.system.observe.exporter.test_samples import board
+
+pytestmark = [
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200),
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
+]  # fmt: skip
+
+PATIENCE_S = 600
+TOTAL, REPORTS, SAVES = 8192, 256, 2048
+# Nothing of this kind in the run: losses that the recipe has not, and what only GPUs or other
+# protocols of evaluation tell.
+ABSENT = {
+    "loss/perceptual", "loss/penalty", "loss/adversarial", "loss/alignment", "loss/critic",
+    "alignment/cosine", "throughput/peak_memory_bytes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tiny) -> Path:
+    return Path(tiny[0].partition("=")[2])
+
+
+@pytest.fixture(scope="module")
+def discovery(ray_here, tmp_path_factory) -> Path:
+    """The list of its nodes that Ray writes for Prometheus, where it has a dashboard."""
+    asked = (
+        "import ray; ray.init(logging_level='ERROR'); print(ray.nodes()[0]['MetricsExportPort'])"
+    )
+    job = start_program("-c", asked, **ray_here.environment, RAY_ADDRESS=ray_here.address)
+    port = job.communicate(timeout=PATIENCE_S)[0].split()[-1]
+    place = tmp_path_factory.mktemp("discovery") / "prom_metrics_service_discovery.json"
+    listed = [{"labels": {"job": "ray"}, "targets": [f"127.0.0.1:{port}"]}]
+    place.write_text(json.dumps(listed))
+    return place
+
+
+@pytest.fixture(scope="module")
+def train(ray_here, tiny):
+    """Start a run of this name on the session's Ray."""
+    joined = ray_here.environment | {"RAY_ADDRESS": ray_here.address, "WANDB_API_KEY": ""}
+    return lambda name: start_program(
+        "jobs/simflow_digits.py", *tiny, f"run.name={name}", f"run.total_images={TOTAL}",
+        f"run.report_every_images={REPORTS}", f"run.checkpoint_every_images={SAVES}",
+        f"evaluation.every_images={TOTAL // 2}", **joined,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def watched(discovery, train, root, tmp_path_factory):
+    """Prometheus after the run, and the moments just before its end and well after it."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    limits = {"cost_limit": 9.0, "updated": time.time()}
+    leaderboard.write(str(root), board(**limits))
+    with exporter(str(root)) as source, prometheus(folder, discovery, source.url) as watcher:
+        job = train("watched")
+        watcher.until('ray_latent_flows_evaluation_gfid{run="watched"}', PATIENCE_S)
+        during = time.time()
+        said, _ = job.communicate(timeout=PATIENCE_S)
+        assert job.returncode == 0, said
+        watcher.until('latent_flows_run_state{run="watched", state="ended"} == 1')
+        time.sleep(2 * LOOKBACK_S)
+        yield watcher, during, time.time()
+
+
+def unanswered(watcher, at: float) -> set[str]:
+    """What panels of the boards ask for in vain, as names of registered metrics."""
+    empty = set()
+    for one in BOARDS.values():
+        for query in one.queries:
+            if not watcher.ask(query.expression, at):
+                empty |= set(re.findall(r"\blatent_flows_\w+", query.expression))
+    answered = {m.name for m in METRICS.values() if watcher.ask(m.prometheus, at)}
+    return {n for n, m in METRICS.items() if m.prometheus in empty and n not in answered}
+
+
+@pytest.mark.parametrize("moment", ["during", "after"])
+def test_every_panel_answers(watched, moment):
+    watcher, during, after = watched
+    at = during if moment == "during" else after
+    in_vain = unanswered(watcher, at)
+    evaluated = {name for name in in_vain if METRICS[name].area == "evaluation"}
+    assert in_vain - evaluated == ABSENT
+    assert not evaluated & measured(watcher, at)
+
+
+def measured(watcher, at: float) -> set[str]:
+    """What the run's evaluations told."""
+    found = watcher.ask('{__name__=~"latent_flows_evaluation_.*", run="watched"}', at)
+    names = {one["metric"]["__name__"] for one in found}
+    assert len(names) > 40
+    return {name for name, metric in METRICS.items() if metric.prometheus in names}
+
+
+@pytest.mark.parametrize("board_name", BOARDS)
+def test_every_query_of_every_panel_is_one_that_prometheus_understands(watched, board_name):
+    watcher, _, after = watched
+    panels = [panel for row in BOARDS[board_name].rows for panel in row.panels]
+    for panel in panels:
+        answers = [watcher.ask(query.expression, after) for query in panel.queries]
+        names = set(re.findall(r"\blatent_flows_\w+", str([q.expression for q in panel.queries])))
+        known = {m.name for m in METRICS.values() if m.prometheus in names}
+        rare = {name for name in known if METRICS[name].area == "evaluation"} | ABSENT
+        assert any(answers) or known <= rare, panel.title
+
+
+@pytest.mark.parametrize(
+    "name", ["evaluation/gfid", "goodput/share", "campaign/value", "campaign/gpu_hours_spent"]
+)
+def test_what_matters_outlives_the_job_while_rays_own_gauges_are_gone(watched, name):
+    watcher, during, after = watched
+    assert watcher.ask('ray_latent_flows_evaluation_gfid{run="watched"}', during)
+    assert not watcher.ask('{__name__=~"ray_latent_flows_.*"}', after)
+    assert watcher.ask(METRICS[name].prometheus, after)
+
+
+def test_no_alert_fires_over_a_run_that_went_well(watched):
+    watcher, during, after = watched
+    for at in (during, after):
+        firing = watcher.ask('ALERTS{alertstate="firing"}', at)
+        assert {one["metric"]["alertname"] for one in firing} <= {"DiskNearlyFull"}
+
+
+@pytest.mark.chaos
+def test_watchers_that_die_cost_the_run_nothing(watched, discovery, train, root, tmp_path):
+    with exporter(str(root)) as source, prometheus(tmp_path, discovery, source.url) as watcher:
+        job = train("alone")
+        watcher.until('latent_flows_run_images_seen{run="alone"} > 1000', PATIENCE_S)
+        page = urllib.request.urlopen(source.url)  # somebody who looks, and goes in the middle
+        page.read(100)
+        page.close()
+        mirrors = wandb_processes(job.pid)
+        for pid in (watcher.process.pid, source.process.pid, *mirrors):
+            os.kill(pid, signal.SIGKILL)
+        said, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 0, said
+    assert mirrors
+    before, without = (read_ledger(str(root / name)) for name in ("watched", "alone"))
+    assert course(without) == course(before)
+    assert [seen for seen, _ in course(without)] == list(range(REPORTS, TOTAL + 1, REPORTS))
+    for kind in ("checkpoint", "evaluation", "attempt_finished", "run_finished"):
+        assert count(without, kind) == count(before, kind) > 0, kind
+    assert count(without, "attempt_started") == 1
+
+
+def wandb_processes(driver: int) -> list[int]:
+    """The process of wandb beside a driver."""
+    children = psutil.Process(driver).children(recursive=True)
+    return [one.pid for one in children if "wandb" in one.name()]
+
+
+def course(events) -> list[tuple[int, float]]:
+    """Every loss that was written, with its place."""
+    reports = [each for each in events if each["kind"] == "report"]
+    return [(each["images_seen"], each["values"]["loss/total"]) for each in reports]
+
+
+def count(events, kind: str) -> int:
+    return sum(each["kind"] == kind for each in events)
