@@ -17,6 +17,8 @@ from system.foundation.versions import versions
 
 # Who submits a job knows the commit; the copy of the tree that Ray makes has no history.
 COMMIT_VARIABLE = "LATENT_FLOWS_COMMIT"
+# Ray's own (2.60), in the environment of a submitted program.
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def commit(root: Path) -> str | None:
@@ -32,11 +34,22 @@ def commit(root: Path) -> str | None:
     return f"{head}+changes" if _git(root, "status", "--porcelain") else head
 
 
+def submission_id() -> str | None:
+    """The id under which this program was submitted to Ray as a job; None where it was not."""
+    try:
+        given = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
+        return str(given["metadata"]["job_submission_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def provenance(resolved: Resolved[Recipe], root: Path) -> dict[str, Any]:
     """What `provenance.json` says of one start of a run."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "arguments": sys.argv,
+        "folder": os.getcwd(),
+        "job": submission_id(),
         "commit": commit(root),
         "tree": root.name if "_ray_pkg_" in root.name else None,
         "recipe_digest": recipe_digest(resolved.recipe),

@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -42,12 +43,19 @@ class Fleet:
 
     def read(self) -> list[RunView]:
         """Every run in order of names. Raises StorageError where the root cannot be listed."""
+        return list(self.each())
+
+    def each(self) -> Iterator[RunView]:
+        """The same one by one, for who shows the first before the last is read."""
         with self._lock:
             names = [name for name in storage.list_names(self._root) if name not in NO_RUNS]
             for gone in self._runs.keys() - set(names):
                 del self._runs[gone]
-            found = [self._read(name) for name in names]
-        return [view for view in found if view is not None]
+        for name in names:
+            with self._lock:
+                view = self._read(name)
+            if view is not None:
+                yield view
 
     def _read(self, name: str) -> RunView | None:
         run = self._runs.get(name)

@@ -134,19 +134,20 @@ def read_folder(url: str) -> RunFolder:
     events = follower.poll()
     if follower.torn_lines:
         faults.append(f"ledger: passed over {follower.torn_lines} torn lines")
-    numbers = _numbers(url, faults)
+    numbers = read_numbers(url, faults)
     grids, pictures = _pictures(url, faults)
-    recipe = _text(url, "recipe.yaml", faults)
+    recipe = read_file(url, "recipe.yaml", faults)
     if not (events or numbers or recipe):
         raise BadInput(
             f"run={url}: found no ledger/, eval/ or recipe.yaml there; expected the folder of a "
             "run, <run.root>/<run.name>, such as runs/digits"
         )
-    starts = _starts(_text(url, "provenance.json", faults), faults)
+    starts = read_starts(read_file(url, "provenance.json", faults), faults)
     return RunFolder(url, events, numbers, grids, pictures, recipe, starts, faults)
 
 
-def _text(url: str, name: str, faults: list[str]) -> str | None:
+def read_file(url: str, name: str, faults: list[str]) -> str | None:
+    """The text of a file of the folder; None, named in `faults`, where it cannot be read."""
     try:
         return storage.read_text(storage.join(url, name))
     except FileNotFoundError:
@@ -164,13 +165,14 @@ def _json(text: str) -> dict[str, Any]:
     return content
 
 
-def _numbers(url: str, faults: list[str]) -> list[Number]:
+def read_numbers(url: str, faults: list[str]) -> list[Number]:
+    """Every number of `eval/`; what cannot be read is left out and named in `faults`."""
     found: list[Number] = []
     folder = storage.join(url, "eval")
     for name in storage.list_names(folder):
         if not name.endswith(".json"):
             continue
-        text = _text(url, f"eval/{name}", faults)
+        text = read_file(url, f"eval/{name}", faults)
         try:
             content = _json(text) if text is not None else {}
             seen = int(content.get("images_seen", 0))
@@ -223,7 +225,8 @@ def _pictures(url: str, faults: list[str]) -> tuple[dict[int, bytes], dict[str, 
     return dict(sorted(grids.items())), others
 
 
-def _starts(text: str | None, faults: list[str]) -> list[dict[str, Any]]:
+def read_starts(text: str | None, faults: list[str]) -> list[dict[str, Any]]:
+    """The starts that the text of `provenance.json` tells of, oldest first."""
     if text is None:
         return []
     try:

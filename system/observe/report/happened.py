@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from datetime import datetime
 from html import escape
@@ -36,11 +37,11 @@ def counts(run: RunFolder) -> str:
     """How often each kind of trouble came, as one line."""
     kinds = Counter(event["kind"] for event in run.events)
     attempts = kinds["attempt_started"]
-    told = [f"{attempts} attempt{'' if attempts == 1 else 's'}"]
-    told += [f"{word}: {kinds[kind]}" for kind, word in TROUBLE.items() if kinds[kind]]
+    words = [f"{attempts} attempt{'' if attempts == 1 else 's'}"]
+    words += [f"{word}: {kinds[kind]}" for kind, word in TROUBLE.items() if kinds[kind]]
     if not any(kinds[kind] for kind in TROUBLE):
-        told.append("no restart, skipped update, bad sample, failed or dropped evaluation")
-    return escape("; ".join(told)) + "."
+        words.append("no restart, skipped update, bad sample, failed or dropped evaluation")
+    return escape("; ".join(words)) + "."
 
 
 def trouble(run: RunFolder) -> str:
@@ -58,15 +59,37 @@ def trouble(run: RunFolder) -> str:
     )
 
 
-def _row(event: Event) -> str:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event of trouble in words, not yet escaped for any page."""
+
+    time: str  # UTC
+    what: str
+    images_seen: str
+    attempt: str
+    more: str
+
+
+def told(event: Event) -> Told:
+    """An event of one of the kinds of `TROUBLE` in words."""
     rest = {name: value for name, value in event.items() if name not in ALWAYS_THERE}
     more = "; ".join(f"{name} {_plain(value)}" for name, value in rest.items())
     seen = event.get("images_seen")
+    return Told(
+        time=moment(event["time"]),
+        what=TROUBLE[event["kind"]],
+        images_seen=f"{seen:,}" if isinstance(seen, int) else "",
+        attempt=str(event.get("attempt", "")),
+        more=more[:MOST_LETTERS],
+    )
+
+
+def _row(event: Event) -> str:
+    words = told(event)
     return (
-        f"<tr><td>{moment(event['time'])}</td><td>{escape(TROUBLE[event['kind']])}</td>"
-        f'<td class="n">{f"{seen:,}" if isinstance(seen, int) else ""}</td>'
-        f'<td class="n">{escape(str(event.get("attempt", "")))}</td>'
-        f"<td>{escape(more[:MOST_LETTERS])}</td></tr>"
+        f"<tr><td>{words.time}</td><td>{escape(words.what)}</td>"
+        f'<td class="n">{words.images_seen}</td><td class="n">{escape(words.attempt)}</td>'
+        f"<td>{escape(words.more)}</td></tr>"
     )
 
 
@@ -88,16 +111,16 @@ def headline(run: RunFolder) -> str:
         event["images_seen"] for event in run.events if isinstance(event.get("images_seen"), int)
     ]
     finished = run.happened("run_finished")
-    told = [f"{max(seen, default=0):,} images seen"]
+    words = [f"{max(seen, default=0):,} images seen"]
     if finished:
-        told.append(f"finished after {clock(sum(event['seconds'] for event in finished))}")
+        words.append(f"finished after {clock(sum(event['seconds'] for event in finished))}")
     elif run.events:
-        told.append("not finished")
+        words.append("not finished")
     if run.events:
-        told.append(f"last heard of {moment(run.events[-1]['time'])} UTC")
+        words.append(f"last heard of {moment(run.events[-1]['time'])} UTC")
     at = sorted({one.images_seen for one in run.numbers})
-    told.append(f"{len(at)} checkpoint{'' if len(at) == 1 else 's'} evaluated")
-    return escape(", ".join(told)) + "."
+    words.append(f"{len(at)} checkpoint{'' if len(at) == 1 else 's'} evaluated")
+    return escape(", ".join(words)) + "."
 
 
 def provenance(run: RunFolder) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from system.observe.report.chart import short_value
@@ -38,23 +39,39 @@ def plain(one: Number, value: float) -> str:
     return f"{100 * value:.1f}" if one.is_share else short_value(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One of the numbers that a reader asks for first, in words not yet escaped."""
+
+    label: str
+    value: str
+    unit: str
+    below: str  # its interval, or that there is none
+
+
+def tile(label: str, one: Number) -> Tile:
+    """A number as a tile."""
+    interval = one.interval()
+    low_high = [plain(one, end) for end in interval] if interval else []
+    below = " to ".join(low_high) or "no error bar"
+    if one.is_of_corrected and one.corrected is not None and one.corrected != one.value:
+        below = f"corrected {plain(one, one.corrected)}: {below}"
+    return Tile(label, plain(one, one.value), "%" if one.is_share else one.metric.unit, below)
+
+
+def newest_tiles(run: RunFolder) -> list[Tile]:
+    """The newest of the numbers that a reader asks for first, of those that were measured."""
+    found = [(label, run.newest(name)) for label, name in TILES]
+    return [tile(label, one) for label, one in found if one is not None]
+
+
 def tiles(run: RunFolder) -> str:
     """The newest of the numbers that a reader asks for first."""
-    cells = []
-    for label, name in TILES:
-        one = run.newest(name)
-        if one is None:
-            continue
-        interval = one.interval()
-        low_high = [plain(one, end) for end in interval] if interval else []
-        unit = "%" if one.is_share else one.metric.unit
-        below = " to ".join(low_high) or "no error bar"
-        if one.is_of_corrected and one.corrected is not None and one.corrected != one.value:
-            below = f"corrected {plain(one, one.corrected)}: {below}"
-        cells.append(
-            f'<div class="tile"><span>{escape(label)}</span><b>{escape(plain(one, one.value))}'
-            f"<small>{escape(unit)}</small></b><em>{escape(below)}</em></div>"
-        )
+    cells = [
+        f'<div class="tile"><span>{escape(each.label)}</span><b>{escape(each.value)}'
+        f"<small>{escape(each.unit)}</small></b><em>{escape(each.below)}</em></div>"
+        for each in newest_tiles(run)
+    ]
     return f'<div class="tiles">{"".join(cells)}</div>' if cells else ""
 
 
