@@ -20,7 +20,8 @@ def learning_rate(
         case Constant():
             return peak
         case Cosine(warmup_images=warmup, final_fraction=final):
-            done = min(1.0, (images_seen - warmup) / max(1, total_images - warmup))
+            end = schedule.horizon_images or total_images
+            done = min(1.0, (images_seen - warmup) / max(1, end - warmup))
             return peak * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done)))
 
 

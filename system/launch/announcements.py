@@ -8,6 +8,7 @@ size is not: the controller calls `ask_to_make_way` in the process of every work
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import ray.train
 from ray.train import CheckpointConsistencyMode
@@ -31,7 +32,8 @@ def has_made_way() -> bool:
 class RayAnnouncements:
     """What the loop hears as one of Ray's workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_to_pause: Callable[[], bool] = lambda: False) -> None:
+        self._is_to_pause = is_to_pause
         self._uploads: deque[float] = deque(maxlen=3)
 
     def preemption(self) -> Notice | None:
@@ -45,6 +47,10 @@ class RayAnnouncements:
     def resize(self) -> bool:
         """Whether the controller has asked this worker's group to make way."""
         return _asked.is_set() and not _made.is_set()
+
+    def pause(self) -> bool:
+        """Whether somebody has asked the run to stop for a while."""
+        return self._is_to_pause()
 
     def upload_s(self) -> float | None:
         """What the slowest of the latest uploads took; None if there was none yet."""

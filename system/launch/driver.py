@@ -26,6 +26,7 @@ from system.evaluation.task import evaluate_reported
 from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.config import flatten
+from system.foundation.errors import Preempted
 from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
@@ -303,6 +304,12 @@ def _finish(plan: Plan, seconds: float) -> None:
                 "evaluation_failed",
                 images_seen=images_seen,
                 error="given up: Ray has nothing to say of it; its logs may",
+            )
+        if latest.images_seen < plan.recipe.run.total_images:
+            ledger.write("paused", images_seen=latest.images_seen, seconds=seconds)
+            raise Preempted(
+                f"run {plan.recipe.run.name!r} was asked to pause and has saved at "
+                f"{latest.images_seen:,} images. The same command goes on."
             )
         ledger.write("run_finished", images_seen=latest.images_seen, seconds=seconds)
 

@@ -40,6 +40,7 @@ from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
+from system.launch.pausing import PauseWatch
 from system.launch.saves import Saves
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
@@ -92,10 +93,11 @@ def work(values: dict[str, Any]) -> None:
             assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
         ) as ledger,
         _told(ledger, world) as told,
+        PauseWatch(assignment.url) as pauses,
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
     ):
-        pulse, announced = Pulse(), RayAnnouncements()
+        pulse, announced = Pulse(), RayAnnouncements(lambda: pauses.is_asked)
         with Deadman(pulse, recipe.guards.hangs, ledger, world.rank):
             state = told.state = assemble(recipe, world, manifest, attempt=attempt)
             reporter = RayReporter(

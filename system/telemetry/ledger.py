@@ -60,6 +60,7 @@ Kind = Literal[
     "worker_failed",
     "failure_decided",
     "attempt_finished",
+    "paused",
     "run_finished",
 ]
 Event = dict[str, Any]

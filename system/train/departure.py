@@ -24,7 +24,7 @@ from typing import Protocol
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
 
-Decision = Literal["train", "save", "wait"]
+Decision = Literal["train", "save", "wait", "leave"]
 
 # A save is begun when so many times its measured duration is left.
 SAFETY = 1.5
@@ -41,9 +41,9 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What was announced: machines that go, or another number of workers."""
+    """What was announced: machines that go, another number of workers, or a pause of the run."""
 
-    cause: Literal["preemption", "resize"]
+    cause: Literal["preemption", "resize", "pause"]
     heard: float  # when, in Unix time
     deadline: float | None = None  # when they go, in Unix time, where that was told
 
@@ -60,9 +60,11 @@ class Standing:
 
 
 def decide(notice: Notice | None, standing: Standing) -> Decision:
-    """What to do after an update: train on, save first, or wait for the end."""
+    """What to do after an update: train on, save first, wait for the end, or save and leave."""
     if notice is None:
         return "train"
+    if notice.cause == "pause":
+        return "leave"  # what ends by itself saves first, and counts as no failure
     if notice.cause == "resize":
         return "save" if standing.unsaved else "wait"
     # The machine may go any moment, or nobody knows how long a save takes: one at once.
@@ -92,6 +94,9 @@ class Announcements(Protocol):
     def resize(self) -> bool:
         """Whether the group is to be of another size. Asked on rank 0."""
 
+    def pause(self) -> bool:
+        """Whether the run is to stop for a while. Asked on rank 0."""
+
     def upload_s(self) -> float | None:
         """What the slowest of this worker's latest uploads took; None if there was none yet."""
 
@@ -110,6 +115,10 @@ class Unannounced:
         return None
 
     def resize(self) -> bool:
+        """No."""
+        return False
+
+    def pause(self) -> bool:
         """No."""
         return False
 
@@ -188,6 +197,8 @@ class Departure:
 
     def _plan(self, notice: Notice | None) -> tuple[int, Notice | None]:
         """When to ask again, and what is announced; rank 0's word."""
+        if notice is None and self.announcements.pause():
+            notice = Notice("pause", time.time())
         if notice is None and self.announcements.resize():
             notice = Notice("resize", time.time())
         if not self._updates or not self._asks:

@@ -85,9 +85,10 @@ def train(
                     is_first = False
                 note_skip(state, outcome, ledger)
             pulse.beat()
-            is_asked = leave()
+            decision = departure.decide(progress.images_seen)
+            is_asked = leave() or decision == "leave"
             is_last = progress.images_seen >= run.total_images or is_asked
-            is_called = departure.decide(progress.images_seen) == "save"
+            is_called = decision == "save"
             if is_last or is_due(run.report_every_images, before, progress.images_seen):
                 consumption.write()
                 report(state, window, stream, reporter, collapse)

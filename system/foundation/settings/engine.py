@@ -32,11 +32,17 @@ class Constant(Record):
 
 
 class Cosine(Record):
-    """Linear warm-up, then cosine decay to `final_fraction` of the peak at the run's end."""
+    """Linear warm-up, then cosine decay to `final_fraction` of the peak at the run's end, or at
+    `horizon_images`."""
 
     kind: Literal["cosine"] = "cosine"
     warmup_images: Annotated[int, Field(ge=0)] = Field(0, description="images of linear warm-up")
     final_fraction: Fraction = Field(0.01, description="last learning rate over the peak")
+    horizon_images: PositiveInt | None = Field(
+        None,
+        description="images at which the decay ends; null: run.total_images. A run that may be "
+        "made longer (a campaign's) says it, so that its course does not depend on its length",
+    )
 
 
 class Engine(Record):

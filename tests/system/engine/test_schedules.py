@@ -24,6 +24,13 @@ def test_cosine_falls_to_its_last_fraction(images_seen: int, expected: float) ->
     assert learning_rate(schedule, 1.0, images_seen, 100) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("images_seen", [10, 20, 60, 100, 140])
+def test_with_a_horizon_the_course_does_not_depend_on_the_runs_length(images_seen: int) -> None:
+    schedule = Cosine(warmup_images=20, horizon_images=100)
+    rates = {learning_rate(schedule, 1.0, images_seen, total) for total in (40, 100, 200)}
+    assert rates == {learning_rate(Cosine(warmup_images=20), 1.0, images_seen, 100)}
+
+
 def test_a_warm_up_as_long_as_the_run() -> None:
     assert learning_rate(Cosine(warmup_images=100), 2.0, 100, 100) == 2.0
 

@@ -32,3 +32,11 @@ def test_the_slowest_of_the_latest_uploads_counts():
     for seconds in (9.0, 1.0, 3.0, 2.0):
         told.note_upload(seconds)
     assert told.upload_s() == 3.0
+
+
+def test_a_pause_is_asked_for_elsewhere():
+    asked = []
+    told = RayAnnouncements(lambda: bool(asked))
+    assert not told.pause()
+    asked.append("now")
+    assert told.pause()

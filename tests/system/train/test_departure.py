@@ -22,6 +22,7 @@ from tests.system.train.trials import Collector
 GOES = Notice("preemption", heard=0.0, deadline=30.0)
 UNKNOWN = Notice("preemption", heard=0.0)
 RESIZE = Notice("resize", heard=0.0)
+PAUSE = Notice("pause", heard=0.0)
 
 
 def standing(now, *, unsaved=True, saved_since=False, update_s=1.0, save_s=4.0):
@@ -56,6 +57,8 @@ def standing(now, *, unsaved=True, saved_since=False, update_s=1.0, save_s=4.0):
         (UNKNOWN, standing(113.0, saved_since=True, unsaved=False), "wait"),
         (RESIZE, standing(0.0), "save"),
         (RESIZE, standing(0.0, unsaved=False), "wait"),
+        (PAUSE, standing(0.0), "leave"),
+        (PAUSE, standing(0.0, unsaved=False), "leave"),
     ],
 )
 def test_the_rule(notice, at, decision):
@@ -99,6 +102,9 @@ class Told(Unannounced):
     def resize(self):
         return self._notice.cause == "resize" and self._seen() >= self._at
 
+    def pause(self):
+        return self._notice.cause == "pause" and self._seen() >= self._at
+
     def upload_s(self):
         return 0.01
 
@@ -134,6 +140,14 @@ def test_before_a_resize_it_saves_and_trains_no_more(recipe, tmp_path):
         ("notice", "resize"),
         ("standing_by", "resize"),
     ]
+
+
+def test_before_a_pause_it_saves_and_ends_by_itself(recipe, tmp_path):
+    made = recipe(evaluation={"kind": "digits", "every_images": 8})
+    saved, settled, seen = lives(World(), made, 40, Notice("pause", 0.0), tmp_path)
+    assert saved == [32, seen]
+    assert settled == []  # nobody ends it: there is nothing to wait for
+    assert 40 <= seen < 64
 
 
 def test_all_workers_heed_what_one_is_told(recipe, tmp_path):
