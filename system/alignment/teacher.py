@@ -15,7 +15,6 @@ Source: REPA, arXiv 2410.06940, and its code's preprocessing.
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from timm.data import resolve_model_data_config
 from torch import Tensor
 from torch import nn
 from torch.nn import functional
@@ -44,6 +43,8 @@ class Teacher(nn.Module):
         image_channels: int,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        from timm.data import resolve_model_data_config
+
         super().__init__()
         self.side = side
         self.dtype = dtype

@@ -9,9 +9,7 @@ import io
 from pickle import UnpicklingError
 from typing import Any
 
-import lpips
 import torch
-import torchvision
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
@@ -31,6 +29,8 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, trunk_url: str) -> None:
         super().__init__()
+        import lpips  # and torchvision: seconds of every start, where nothing else needs them
+
         weights = read_trunk(trunk_url)
         self.distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
         _fill_trunk(self.distance.net, weights)
@@ -66,6 +66,8 @@ def read_trunk(url: str) -> dict[str, Tensor]:
 
 
 def _checked(weights: Any, url: str) -> dict[str, Tensor]:
+    import torchvision
+
     with torch.device("meta"):
         trunk = torchvision.models.vgg16(weights=None).features
     wanted = {f"features.{name}": value.shape for name, value in trunk.state_dict().items()}
