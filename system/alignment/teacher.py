@@ -15,7 +15,6 @@ Source: REPA, arXiv 2410.06940, and its code's preprocessing.
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from timm.data import resolve_model_data_config
 from torch import Tensor
 from torch import nn
 from torch.nn import functional
@@ -47,6 +46,8 @@ class Teacher(nn.Module):
         dtype: torch.dtype = torch.float32,
         file: WeightsFile | None = None,
     ) -> None:
+        from timm.data import resolve_model_data_config
+
         super().__init__()
         self.side = side
         self.dtype = dtype

@@ -4,8 +4,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.data import resolve_model_data_config
-from timm.models import get_pretrained_cfg
 from torch import Tensor
 from torch import nn
 
@@ -43,6 +41,8 @@ def build(
 
 def channels_of(model: nn.Module) -> int:
     """Channels of the images it looks at: of its first convolution, which a file may have set."""
+    from timm.data import resolve_model_data_config
+
     first = next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
     return resolve_model_data_config(model)["input_size"][0] if first is None else first.in_channels
 
@@ -56,6 +56,8 @@ def per_channel(values: tuple[float, ...], channels: int) -> Float[Tensor, "C 1 
 
 def _arguments(name: str, side: int | None, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """timm's arguments for the model at the size wanted, and that size."""
+    from timm.models import get_pretrained_cfg
+
     config = get_pretrained_cfg(name, allow_unregistered=True)
     own = given.get("img_size") or (config.input_size[-1] if config is not None else 224)
     size = side or own

@@ -13,7 +13,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
-import timm
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -102,6 +101,8 @@ def write_weights(url: str, tensors: dict[str, Tensor], metadata: dict[str, str]
 
 def create(name: str, arguments: dict[str, Any], classes: int = 0, key: str = KEY) -> nn.Module:
     """A timm model, its weights drawn; 0 classes for none. Raises BadInput for unknown names."""
+    import timm  # here and below: it takes seconds of every start, also of those without a teacher
+
     check_name(name, key)
     return timm.create_model(name, pretrained=False, num_classes=classes, **arguments)
 
@@ -131,6 +132,8 @@ def fill(model: nn.Module, file: WeightsFile, key: str = KEY) -> None:
 
 def from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
     """A timm model with the weights that timm's hub has for it. Raises BadInput without them."""
+    import timm
+
     check_name(name)
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, **arguments)
@@ -143,6 +146,8 @@ def from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
 
 def check_name(name: str, key: str = KEY) -> None:
     """Raises BadInput for a name that timm does not know."""
+    import timm
+
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f"; the nearest is {near[0]}" if near else ""
@@ -175,6 +180,8 @@ def _said(error: Exception) -> str:
 
 def _sources(name: str) -> str:
     """What to do about weights that are not there."""
+    import timm
+
     config = timm.get_pretrained_cfg(name, allow_unregistered=True) if timm.is_model(name) else None
     places = [place for place in (config and config.url, _hub_page(config)) if place]
     fetch = f"Fetch them from {' or '.join(places)}, " if places else "Find them elsewhere, "

@@ -73,6 +73,24 @@ def carries(node: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(found.get(name) == value for name, value in labels.items())
 
 
+def fitting(
+    nodes: Iterable[Mapping[str, Any]],
+    per_worker: Mapping[str, float],
+    left_out: Iterable[str] = (),
+) -> dict[str, int]:
+    """How many workers fit on each living node of Ray's list, by its id."""
+    without = set(left_out)
+    return {
+        node["NodeID"]: min(
+            int(node["Resources"].get(name, 0.0) // amount)
+            for name, amount in per_worker.items()
+            if amount
+        )
+        for node in nodes
+        if node["Alive"] and node["NodeID"] not in without
+    }
+
+
 def spare_nodes(
     nodes: Iterable[Mapping[str, Any]],
     per_worker: Mapping[str, float],
@@ -80,14 +98,6 @@ def spare_nodes(
     left_out: Iterable[str],
 ) -> frozenset[str]:
     """Those of Ray's list of nodes without any one of which so many workers still fit."""
-    fitting = {
-        node["NodeID"]: min(
-            int(node["Resources"].get(name, 0.0) // amount)
-            for name, amount in per_worker.items()
-            if amount
-        )
-        for node in nodes
-        if node["Alive"] and node["NodeID"] not in set(left_out)
-    }
-    total = sum(fitting.values())
-    return frozenset(name for name, fit in fitting.items() if total - fit >= workers)
+    found = fitting(nodes, per_worker, left_out)
+    total = sum(found.values())
+    return frozenset(name for name, fit in found.items() if total - fit >= workers)

@@ -9,9 +9,7 @@ import io
 from pickle import UnpicklingError
 from typing import Any
 
-import lpips
 import torch
-import torchvision
 from jaxtyping import Float
 from torch import Tensor
 from torch import nn
@@ -32,6 +30,8 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, trunk_url: str | None) -> None:
         super().__init__()
+        import lpips  # and torchvision: seconds of every start, where nothing else needs them
+
         weights = None if trunk_url is None else read_trunk(trunk_url)
         self.distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
         if weights is not None:
@@ -68,6 +68,8 @@ def read_trunk(url: str) -> dict[str, Tensor]:
 
 
 def _checked(weights: Any, url: str) -> dict[str, Tensor]:
+    import torchvision
+
     with torch.device("meta"):
         trunk = torchvision.models.vgg16(weights=None).features
     wanted = {f"features.{name}": value.shape for name, value in trunk.state_dict().items()}

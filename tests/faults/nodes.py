@@ -66,10 +66,11 @@ class Nodes:
 
 
 @contextmanager
-def ray_nodes(logs: Path) -> Iterator[Nodes]:
+def ray_nodes(logs: Path, **settings: str) -> Iterator[Nodes]:
     """A head without CPUs, and what a test adds; all of it ends with the block.
 
-    What Ray said lies in the folder `logs` then.
+    `settings` are variables of the environment that Ray's nodes and its clients have besides. What
+    Ray said lies in the folder `logs` then.
     """
     folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # sockets need a short path
     environment = {
@@ -77,9 +78,10 @@ def ray_nodes(logs: Path) -> Iterator[Nodes]:
         "RAY_AUTH_MODE": "disabled",  # everything listens on loopback, for the time of a test
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        **settings,
     }
     known = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    logs.mkdir()
+    logs.mkdir(parents=True)
     with (logs / "nodes.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, __file__],

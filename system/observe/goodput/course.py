@@ -19,6 +19,7 @@ class Course:
     interval_s: float  # of training between two saves
     interval_images: int
     lost_images: tuple[int, ...]  # that each lost attempt was known to have trained on
+    announced: tuple[int, ...] = ()  # numbers of those that saved before their end
 
     def lives_s(self, costs: Costs) -> list[float]:
         """How long each lost life lasts at the run's mean pace: a start, its images, its saves.
@@ -48,11 +49,13 @@ def course(events: Sequence[Event]) -> Course | None:
     training_s = spent.seconds("productive") / (1 - waited)
     begun = _images_by_attempt(events, "resumed")
     lost = [n for n in spent.attempts if spent.parts_us(n)["detection"]]
+    saved = _images_by_attempt(events, "standing_by")
     return Course(
         training_s,
         training_s * interval_images / images,
         interval_images,
         tuple(max(0, reached.get(n, 0) - begun.get(n, 0)) for n in lost),
+        tuple(number for number, n in enumerate(lost) if n in saved),
     )
 
 

@@ -21,6 +21,8 @@ from system.observe.goodput.interval import best_s
 from system.observe.goodput.interval import daly_s
 from system.observe.goodput.interval import expected_goodput
 from system.observe.goodput.interval import young_s
+from system.observe.goodput.schedule import Schedule
+from system.observe.goodput.schedule import foreseen
 from system.observe.goodput.simulation import Trials
 from system.observe.goodput.simulation import known_lives
 from system.observe.goodput.simulation import random_lives
@@ -48,6 +50,9 @@ class Forecasting(Record):
     trials: int = Field(200, gt=1, description="simulated runs for each size and interval")
     seed: int = Field(0, ge=0, description="of the failures")
     bar: float = Field(0.97, gt=0, lt=1, description="goodput that a run shall reach")
+    schedule: Schedule | None = Field(
+        None, description="a run whose kills and resizes are known: what it will come to"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ def answer(request: Forecasting) -> str:
     costs = replace(chosen(request.costs, events), closing_s=0.0)
     rows = [row(request, costs, rate, gpus) for rate in RATES for gpus in request.gpus]
     parts = [told_costs(costs, request, events), table(rows), *verdicts(costs, rows, request.bar)]
+    if request.schedule is not None:
+        trial = foreseen(request.schedule, chosen(request.costs, events))
+        parts.append(f"the schedule: goodput {trial.goodput[0]:.2%} of {trial.wall[0]:,.0f} s")
     if events and (own := prediction(events)) is not None:
         goodput = account(events).goodput
         parts.append(
@@ -131,7 +139,8 @@ def prediction(events: Sequence[Event]) -> float | None:
         return None
     costs = chosen(GivenCosts(), events)
     lives = known_lives(*taken.lives_s(costs))
-    return float(simulate(costs, taken.interval_s, taken.training_s, lives).goodput[0])
+    found = simulate(costs, taken.interval_s, taken.training_s, lives, announced=taken.announced)
+    return float(found.goodput[0])
 
 
 def told_costs(costs: Costs, request: Forecasting, events: Sequence[Event]) -> str:

@@ -7,6 +7,7 @@ so each life is a few lines of arithmetic on all trials together.
 """
 
 from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,10 +65,18 @@ def known_lives(*lengths_s: float) -> Lives:
     return lambda number: np.array([lengths_s[number] if number < len(lengths_s) else np.inf])
 
 
-def simulate(costs: Costs, interval_s: float, training_s: float, lives: Lives) -> Trials:
+def simulate(
+    costs: Costs,
+    interval_s: float,
+    training_s: float,
+    lives: Lives,
+    *,
+    announced: Collection[int] = (),
+) -> Trials:
     """Run every trial until `training_s` seconds of training are kept, saving every `interval_s`.
 
-    Training time includes the wait for data, which is told apart at the end.
+    Training time includes the wait for data, which is told apart at the end. The ends of lives with
+    the numbers `announced` are saved for: nothing that these trained is lost.
     """
     cycle, stall = cycle_s(costs, interval_s), cycle_s(costs, interval_s) - interval_s
     length = lives(0)
@@ -85,8 +94,9 @@ def simulate(costs: Costs, interval_s: float, training_s: float, lives: Lives) -
         cycles = np.floor(up / cycle)
         partly = np.minimum(cycles * interval_s + np.minimum(up - cycles * cycle, interval_s), left)
         done = np.where(ended, left, partly)
-        committed = np.clip(np.floor((up - costs.upload_s) / cycle), 0, saves - 1)
-        kept = kept + going * np.where(ended, left, committed * interval_s)
+        committed = np.clip(np.floor((up - costs.upload_s) / cycle), 0, saves - 1) * interval_s
+        saved = done if number in announced else committed
+        kept = kept + going * np.where(ended, left, saved)
         trained = trained + going * done
         stood = stood + going * (up - done)
         started = started + going * np.where(failed, np.minimum(length, start), start)
