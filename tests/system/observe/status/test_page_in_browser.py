@@ -23,7 +23,6 @@ from tests.system.observe.status.browser import Visit
 from tests.system.observe.status.browser import chromium
 from tests.system.observe.status.browser import status_page
 from tests.system.observe.status.browser import visit
-from tests.system.observe.status.training import REPORTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +32,7 @@ pytestmark = [
 
 LAST = "document.querySelector('[data-title=\"{}\"] .plot')?.data?.[0].x.at(-1) ?? 0"
 PICTURES = "document.querySelectorAll('.film img').length"
+REPORTS = 48  # of the run that `training.py` is, at whose third part each it is evaluated
 EVIL = "<img src=x onerror=alert(1)>"
 
 

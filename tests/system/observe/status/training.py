@@ -15,7 +15,6 @@ from system.train.alone import train_alone
 from tests.recipes import CONFIGS
 from tests.recipes import ROOT
 
-REPORTS = 48
 SETTINGS = (
     "run.total_images=1536",
     "run.report_every_images=32",
