@@ -15,6 +15,7 @@ SUITES = {
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
+    "page": "the status page over 200 runs of 5,000 reports, in a browser",
 }
 
 

@@ -27,6 +27,7 @@ from system.observe.status.shell import TYPES
 from system.observe.status.shell import address
 from system.observe.status.shell import asset
 from system.observe.status.shell import live_page
+from system.observe.status.shell import packed
 from system.observe.status.watch import Watch
 
 FOREVER = "public, max-age=31536000, immutable"
@@ -98,6 +99,9 @@ def _asset(request: Request) -> Response:
         return Response("There is no such file.", status_code=404, headers=HEADERS)
     is_current = request.url.path == address(name)
     headers = HEADERS | {"Cache-Control": FOREVER if is_current else "no-store"}
+    headers["Vary"] = "Accept-Encoding"
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["Content-Encoding"] = packed(name), "gzip"
     return Response(content, media_type=TYPES["." + name.rpartition(".")[2]], headers=headers)
 
 

@@ -6,6 +6,7 @@ elsewhere, and in a file of its own run no script but those that were written in
 """
 
 import base64
+import gzip
 import hashlib
 from functools import cache
 from importlib.resources import files
@@ -43,6 +44,12 @@ def asset(name: str) -> bytes:
         raise KeyError(name)
     content = files("system.observe.status").joinpath("assets", name).read_bytes()
     return STYLE.encode() + content if name == SHEET else content
+
+
+@cache
+def packed(name: str) -> bytes:
+    """The same, compressed once: Plotly is large, and nobody else is served meanwhile."""
+    return gzip.compress(asset(name), compresslevel=1, mtime=0)
 
 
 @cache

@@ -4,8 +4,6 @@ import json
 import math
 from pathlib import Path
 
-from PIL import Image
-
 BEGIN = 1.8e9
 REPORT_S = 30.0
 EVALUATIONS = 20
@@ -18,7 +16,6 @@ def write_runs(root: str, runs: int, reports: int) -> int:
 
 def _write_run(folder: Path, number: int, reports: int) -> int:
     (folder / "ledger").mkdir(parents=True)
-    (folder / "samples").mkdir()
     every = 1280
     total = every * reports * 2
     (folder / "recipe.yaml").write_text(
@@ -64,9 +61,3 @@ def _evaluation(run: str, place: int, every: int, number: int) -> str:
     gfid = 2 + number / 100 + 30 / (1 + place / 60)
     values = {"evaluation/gfid": gfid, "evaluation/gfid_standard_error": 0.1}
     return _line(run, "evaluation", place * every, place * REPORT_S + 1, values=values)
-
-
-def write_grid(folder: Path, images_seen: int) -> None:
-    """A checkpoint's grid of ten columns in a run's folder."""
-    grid = Image.new("L", (80, 80), 255 * images_seen % 251)
-    grid.save(folder / "samples" / f"{images_seen:012d}.png")

@@ -92,7 +92,7 @@ const Charts = (() => {
       xaxis: { ...axis, showgrid: false, rangemode: "tozero", tickformat: "~s", hoverformat: ",.6~r", nticks: 6,
         title: chart.axis === "images seen" ? undefined : { text: chart.axis, font: { size: 11 } } },
       yaxis: { ...axis, type: isLog ? "log" : "linear", nticks: 6,
-        tickformat: chart.share ? ".0%" : isLog ? undefined : "~r", dtick: isLog ? "D2" : undefined,
+        tickformat: chart.share ? ".0%" : isLog ? "~g" : "~r", dtick: isLog ? "D2" : undefined,
         exponentformat: "SI" },
       shapes: (chart.breaks || []).map((at) => ({ type: "line", x0: at, x1: at, y0: 0, y1: 1, yref: "paper",
         line: { color: soft, width: 1, dash: "dot" } })),

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,14 @@ class Visit:
         """It said no error and asked for nothing but this machine's."""
         assert self.said == []
         assert [url for url in self.asked if not LOOPBACK.match(url)] == []
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression of the page's is true. (Playwright's own `wait_for_function`
+        hands the page a text to run, which the page's policy forbids.)"""
+        limit = time.monotonic() + PATIENCE_MS / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < limit, f"still not true: {expression}"
+            self.page.wait_for_timeout(200)
 
     def is_as_wide_as_the_window(self) -> bool:
         """Whether nothing makes the page scroll sideways."""

@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 from system.observe.status.app import application
 from system.observe.status.shell import SCRIPTS
 from system.observe.status.shell import address
+from system.observe.status.shell import asset
 from system.observe.status.watch import Watch
 
 
@@ -32,6 +33,7 @@ def test_the_page_s_files_may_be_kept_for_ever_and_others_are_not_there(client):
         answer = client.get(address(name))
         assert answer.headers["content-type"].startswith("text/javascript")
         assert "immutable" in answer.headers["cache-control"]
+        assert answer.content == asset(name)
     assert client.get("/assets/0123456789abcdef/page.js").headers["cache-control"] == "no-store"
     assert client.get("/assets/x/shell.py").status_code == 404
     assert client.get("/assets/x/..%2f..%2fapp.py").status_code == 404

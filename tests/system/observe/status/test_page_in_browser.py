@@ -17,13 +17,12 @@ from system.observe.status.showing import Showing
 from system.observe.status.showing import show
 from system.telemetry.ledger import read_ledger
 from tests.system.observe.status.browser import CHROMIUM
-from tests.system.observe.status.browser import PATIENCE_MS
 from tests.system.observe.status.browser import PHONE
 from tests.system.observe.status.browser import ROOT
+from tests.system.observe.status.browser import Visit
 from tests.system.observe.status.browser import chromium
 from tests.system.observe.status.browser import status_page
 from tests.system.observe.status.browser import visit
-from tests.system.observe.status.training import REPORTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +32,7 @@ pytestmark = [
 
 LAST = "document.querySelector('[data-title=\"{}\"] .plot')?.data?.[0].x.at(-1) ?? 0"
 PICTURES = "document.querySelectorAll('.film img').length"
+REPORTS = 48  # of the run that `training.py` is, at whose third part each it is evaluated
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -55,15 +55,15 @@ def test_a_run_under_way_moves_the_page_and_the_page_s_death_moves_no_run(tmp_pa
         training = _train(root, name, tmp_path / "shards")
         try:
             page.click(f"a:text-is('{name}')")
-            page.wait_for_function(f"({LAST.format('objective')}) > 0", timeout=PATIENCE_MS)
+            seen.until(f"({LAST.format('objective')}) > 0")
             before = page.evaluate(LAST.format("objective"))
-            page.wait_for_function(f"{LAST.format('objective')} > {before}", timeout=PATIENCE_MS)
-            page.wait_for_function(f"{PICTURES} >= 1", timeout=PATIENCE_MS)
+            seen.until(f"{LAST.format('objective')} > {before}")
+            seen.until(f"{PICTURES} >= 1")
             page.screenshot(path=pictures / "live-early.png", full_page=True)
             grown = page.evaluate(PICTURES)
-            page.wait_for_function(f"{PICTURES} > {grown}", timeout=PATIENCE_MS)
+            seen.until(f"{PICTURES} > {grown}")
             bars = "document.querySelector('[data-title=gFID] .plot')?.data?.[0].error_y?.array"
-            page.wait_for_function(f"({bars} || []).length >= 2", timeout=PATIENCE_MS)
+            seen.until(f"({bars} || []).length >= 2")
             assert page.evaluate("window.untouched") is True
             assert page.inner_text("#time h2") == "Where the time went"
             _recipe_says_where_from(page)
@@ -106,8 +106,8 @@ def root(run_url, tmp_path):
     for name, seed in (("one", 1), ("two", 2), (EVIL, 3)):
         shutil.copytree(run_url, root / name)
         (root / name / "recipe.yaml").write_text(f"run:\n  name: a\n  seed: {seed}\n")
-        event = {"time": 2e9, "kind": "evaluation", "attempt": 1, "images_seen": 2000,
-                 "values": {"evaluation/gfid": 3.25, "evaluation/gfid_standard_error": 0.5}}  # fmt: skip
+        gfid = {"evaluation/gfid": 3.25, "evaluation/gfid_standard_error": 0.5}
+        event = {"time": 2e9, "kind": "evaluation", "images_seen": 2000, "values": gfid}
         (root / name / "ledger" / "more.jsonl").write_text(f"{json.dumps(event)}\ntorn")
     rows = [
         Row(trial=f"t{n}", run=f"r{n}", overrides={"flow.width": 64 * n, "note": EVIL},
@@ -126,7 +126,7 @@ def root(run_url, tmp_path):
 def test_runs_are_compared_filtered_and_escaped(root, pictures):
     with status_page(str(root)) as (url, _), chromium() as browser:
         seen = visit(browser, url)
-        _look_around(seen.page)
+        _look_around(seen)
         seen.page.screenshot(path=pictures / "compare.png", full_page=True)
         seen.check()
 
@@ -135,7 +135,7 @@ def test_one_file_does_the_same_without_a_server(root, tmp_path, pictures):
     show(Showing(root=str(root), once=str(tmp_path / "page.html")))
     with chromium() as browser:
         seen = visit(browser, f"file://{tmp_path / 'page.html'}", theme="dark")
-        _look_around(seen.page)
+        _look_around(seen)
         seen.page.screenshot(path=pictures / "file-dark.png", full_page=True)
         seen.check()
         assert {url.partition("#")[0] for url in seen.asked if url.startswith("file")} == {
@@ -155,8 +155,9 @@ def test_a_phone_scrolls_down_alone(root, pictures):
             seen.page.context.close()
 
 
-def _look_around(page) -> None:
+def _look_around(seen: Visit) -> None:
     """Every view once, from the table of runs to the comparison of two of them."""
+    page = seen.page
     page.wait_for_selector("tr[data-run=one]")
     assert page.locator("tbody tr").count() == 3
     assert page.inner_text(f"tr[data-run={json.dumps(EVIL)}] .name a") == EVIL
@@ -174,7 +175,7 @@ def _look_around(page) -> None:
     page.check("input[aria-label='choose one']")
     page.check("input[aria-label='choose two']")
     page.click("a.button")
-    page.wait_for_function("document.querySelector('[data-title=gFID] .plot')?.data?.length === 2")
+    seen.until("document.querySelector('[data-title=gFID] .plot')?.data?.length === 2")
     assert page.locator("#differences tbody tr").count() == 1
     assert page.inner_text("#differences tbody tr").split() == ["run.seed", "1", "2"]
     page.click("a.back")
@@ -186,6 +187,5 @@ def _look_around(page) -> None:
     page.click("tr[data-run=one] .name a")
     page.wait_for_selector(".film img")
     page.click("a.back")
-    page.check("input[aria-label='choose one']")
-    page.click("a.button")
+    page.click("a.button")  # what was chosen stays chosen
     page.wait_for_selector("#differences tbody tr")

@@ -1,3 +1,4 @@
+import gzip
 import json
 import re
 
@@ -9,6 +10,7 @@ from system.observe.status.shell import SHEET
 from system.observe.status.shell import address
 from system.observe.status.shell import asset
 from system.observe.status.shell import live_page
+from system.observe.status.shell import packed
 from system.observe.status.shell import whole_page
 
 EVIL = "</script><script>alert(1)</script><!--"
@@ -44,6 +46,7 @@ def test_the_whole_page_runs_its_own_scripts_alone():
 def test_files_have_addresses_that_change_with_their_content_and_no_other_can_be_had():
     assert re.fullmatch(r"/assets/[0-9a-f]{16}/page\.css", address(SHEET))
     assert b"--c0" in asset(SHEET)
+    assert gzip.decompress(packed(SHEET)) == asset(SHEET)
     assert b"plotly" in asset(PLOTTING)[:200]
     for name in ("page.html", "../shell.py", "/etc/passwd", ""):
         with pytest.raises(KeyError):

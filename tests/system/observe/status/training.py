@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import torch
+
 from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.sources.source import Digits
@@ -13,7 +15,6 @@ from system.train.alone import train_alone
 from tests.recipes import CONFIGS
 from tests.recipes import ROOT
 
-REPORTS = 48
 SETTINGS = (
     "run.total_images=1536",
     "run.report_every_images=32",
@@ -26,6 +27,7 @@ SETTINGS = (
 
 def main(root: str, name: str, shards: str) -> None:
     """Pack the digits that scikit-learn carries, and train on them."""
+    torch.set_num_threads(1)  # more would wait for one another beside a browser
     if not Path(shards).exists():
         pack(PackRecipe(source=Digits(), out=shards, channels=1, held_out_fraction=0.2))
     resolved = resolve(
