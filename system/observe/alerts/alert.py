@@ -43,9 +43,11 @@ class Alert:
 
     def tests(self) -> list[dict[str, Any]]:
         """What `promtool test rules` is to find: the firing case, then the silent one."""
-        whom = {self.subject: "one"} if self.subject else {}
+        labels: dict[str, str] = {"severity": self.severity}
+        if self.subject:
+            labels[self.subject] = "one"
         alert = {
-            "exp_labels": {"severity": self.severity, **whom, **(self.more_labels or {})},
+            "exp_labels": labels | dict(self.more_labels or {}),
             "exp_annotations": self._annotations("one"),
         }
         return [self._test("fires", self.fires, [alert]), self._test("rests", self.rests, [])]

@@ -42,8 +42,8 @@ KNOWN_CAUSES = (
     "storage",
     "unknown",
 )
-# States after which nothing more is to be expected of a campaign.
-CAMPAIGN_OVER = frozenset({"done", "ended", "exhausted", "failed", "finished", "stopped"})
+# How the states begin after which nothing more is to be expected of a campaign.
+CAMPAIGN_OVER = ("complete", "closed", "stopped")
 GFID = "evaluation/gfid"
 
 
@@ -75,7 +75,7 @@ def of_campaign(board: Leaderboard, now: float) -> Iterator[Sample]:
     yield Sample(
         "campaign/info", 1.0, of | {"objective": board.objective, "direction": board.direction}
     )
-    silent = 0.0 if board.state in CAMPAIGN_OVER else max(0.0, now - board.updated)
+    silent = 0.0 if board.state.startswith(CAMPAIGN_OVER) else max(0.0, now - board.updated)
     yield Sample("campaign/silent_s", silent, of)
     spending = {
         "campaign/gpu_hours_spent": board.gpu_hours_spent,

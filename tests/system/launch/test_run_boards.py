@@ -85,45 +85,26 @@ def watched(discovery, train, root, tmp_path_factory):
         yield watcher, during, time.time()
 
 
-def unanswered(watcher, at: float) -> set[str]:
-    """What panels of the boards ask for in vain, as names of registered metrics."""
-    empty = set()
-    for one in BOARDS.values():
-        for query in one.queries:
-            if not watcher.ask(query.expression, at):
-                empty |= set(re.findall(r"\blatent_flows_\w+", query.expression))
-    answered = {m.name for m in METRICS.values() if watcher.ask(m.prometheus, at)}
-    return {n for n, m in METRICS.items() if m.prometheus in empty and n not in answered}
+def series(watcher, at: float) -> set[str]:
+    """The names of all our series."""
+    found = watcher.ask('count by (__name__) ({__name__=~"latent_flows_.*"})', at)
+    return {one["metric"]["__name__"] for one in found}
 
 
 @pytest.mark.parametrize("moment", ["during", "after"])
 def test_every_panel_answers(watched, moment):
     watcher, during, after = watched
     at = during if moment == "during" else after
-    in_vain = unanswered(watcher, at)
-    evaluated = {name for name in in_vain if METRICS[name].area == "evaluation"}
-    assert in_vain - evaluated == ABSENT
-    assert not evaluated & measured(watcher, at)
-
-
-def measured(watcher, at: float) -> set[str]:
-    """What the run's evaluations told."""
-    found = watcher.ask('{__name__=~"latent_flows_evaluation_.*", run="watched"}', at)
-    names = {one["metric"]["__name__"] for one in found}
-    assert len(names) > 40
-    return {name for name, metric in METRICS.items() if metric.prometheus in names}
-
-
-@pytest.mark.parametrize("board_name", BOARDS)
-def test_every_query_of_every_panel_is_one_that_prometheus_understands(watched, board_name):
-    watcher, _, after = watched
-    panels = [panel for row in BOARDS[board_name].rows for panel in row.panels]
-    for panel in panels:
-        answers = [watcher.ask(query.expression, after) for query in panel.queries]
-        names = set(re.findall(r"\blatent_flows_\w+", str([q.expression for q in panel.queries])))
-        known = {m.name for m in METRICS.values() if m.prometheus in names}
-        rare = {name for name in known if METRICS[name].area == "evaluation"} | ABSENT
-        assert any(answers) or known <= rare, panel.title
+    there = series(watcher, at)
+    absent = {name for name, metric in METRICS.items() if metric.prometheus not in there}
+    # Which numbers an evaluation has is up to its protocol.
+    assert {name for name in absent if METRICS[name].area != "evaluation"} == ABSENT
+    assert "evaluation/gfid" not in absent
+    for one in BOARDS.values():
+        for query in one.queries:
+            asked = set(re.findall(r"\blatent_flows_\w+", query.expression))
+            answer = watcher.ask(query.expression, at)
+            assert answer or not asked <= there, query.expression
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,9 @@ def test_of_a_campaign():
     assert found["campaign/gpu_hours_limit"].value == 4.0
 
 
-def test_a_campaign_that_is_over_is_not_silent():
-    found = {each.name: each for each in of_campaign(board(state="done"), now=1e6)}
+@pytest.mark.parametrize("state", ["complete", "closed: budget", "stopped"])
+def test_a_campaign_that_is_over_is_not_silent(state):
+    found = {each.name: each for each in of_campaign(board(state=state), now=1e6)}
     assert found["campaign/silent_s"].value == 0.0
 
 
