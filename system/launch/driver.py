@@ -40,6 +40,7 @@ from system.launch.cluster import run_again_inside
 from system.launch.command import ROOT
 from system.launch.elastic import Trainer
 from system.launch.elastic import check_sizes
+from system.launch.elastic import kept_for_evaluation
 from system.launch.elastic import scaling
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
@@ -181,7 +182,11 @@ def trainer(plan: Plan) -> Trainer:
     """Ray's trainer for a plan: everything it needs is derived from the recipe."""
     recipe, scaled = plan.recipe, scaling(plan.recipe, plan.device)
     placement = Placement(
-        recipe.cluster.workers, scaled.resources_per_worker or {}, recipe.cluster.training_labels
+        recipe.world_sizes[0],
+        scaled.resources_per_worker or {},
+        labels=recipe.cluster.training_labels,
+        # A fixed number of workers takes what it needs; an elastic one leaves evaluations theirs.
+        kept=kept_for_evaluation(recipe) if scaled.elasticity_enabled else {},
     )
     return Trainer(
         work,

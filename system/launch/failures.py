@@ -140,9 +140,7 @@ class FailureWatch(UserCallback):
         run, cluster = self._recipe.run, self._recipe.cluster
         workers = len(self._placement.nodes) or cluster.workers
         smaller = smaller_micro_batch(run.global_batch // workers, cluster.micro_batch)
-        # An elastic group goes on with fewer; its rule for sizes knows of no node to leave out.
-        spare = self._placement.spare() if cluster.min_workers is None else frozenset()
-        return Room(cluster.max_failures, smaller, spare)
+        return Room(cluster.max_failures, smaller, self._placement.spare())
 
     def _end(self, decision: Decision, errors: Mapping[int, BaseException]) -> TrainingSystemError:
         """What the run ends with."""

@@ -7,8 +7,8 @@ node carries its own id as a label.
 
 import logging
 import time
-from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -22,17 +22,37 @@ NODE_LABEL = "ray.io/node-id"
 log = logging.getLogger(__name__)
 
 
+# Of the process that Ray's controller is. Its callbacks and its rule for the number of workers come
+# to it from the driver one by one, and so share no object that one could tell the other with.
+_left_out_here: set[str] = set()
+
+
+def left_out_here() -> frozenset[str]:
+    """The nodes that the workers of this process's controller go without."""
+    return frozenset(_left_out_here)
+
+
 class Placement(WorkerGroupCallback, ControllerCallback):
-    """Runs beside Ray's controller; `nodes` are those of the workers that run or ran last."""
+    """Runs beside Ray's controller; `nodes` are those of the workers that run or ran last.
+
+    `fewest` are the workers that the run cannot go without, `labels` those which a node of theirs
+    carries, `kept` is what they leave to others.
+    """
 
     def __init__(
-        self, workers: int, per_worker: Mapping[str, float], labels: Mapping[str, str] | None = None
+        self,
+        fewest: int,
+        per_worker: Mapping[str, float],
+        *,
+        labels: Mapping[str, str] | None = None,
+        kept: Mapping[str, float] | None = None,
     ) -> None:
         self.nodes: dict[int, str] = {}  # by rank
         self.left_out: set[str] = set()
-        self._workers = workers
+        self._fewest = fewest
         self._per_worker = dict(per_worker)
         self._labels = dict(labels or {})
+        self._kept = dict(kept or {})
         self._wait_s = 0.0
 
     def obey(self, decision: Decision) -> None:
@@ -40,12 +60,16 @@ class Placement(WorkerGroupCallback, ControllerCallback):
         self._wait_s = decision.wait_s
         if decision.without_node is not None:
             self.left_out.add(decision.without_node)
+            _left_out_here.add(decision.without_node)
 
     def spare(self) -> frozenset[str]:
-        """The nodes without any one of which the workers still fit."""
-        workers = len(self.nodes) or self._workers
-        nodes = [node for node in ray.nodes() if carries(node, self._labels)]
-        return spare_nodes(nodes, self._per_worker, workers, self.left_out)
+        """The nodes without any one of which as many workers as must be still fit."""
+        there = {
+            node["NodeID"]: node["Resources"]
+            for node in ray.nodes()
+            if node["Alive"] and node["NodeID"] not in self.left_out and carries(node, self._labels)
+        }
+        return spare_nodes(there, self._fewest, self._per_worker, self._kept)
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Ray's call once the workers' processes are there."""
@@ -73,31 +97,30 @@ def carries(node: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(found.get(name) == value for name, value in labels.items())
 
 
-def fitting(
-    nodes: Iterable[Mapping[str, Any]],
-    per_worker: Mapping[str, float],
-    left_out: Iterable[str] = (),
-) -> dict[str, int]:
-    """How many workers fit on each living node of Ray's list, by its id."""
-    without = set(left_out)
-    return {
-        node["NodeID"]: min(
-            int(node["Resources"].get(name, 0.0) // amount)
-            for name, amount in per_worker.items()
-            if amount
-        )
-        for node in nodes
-        if node["Alive"] and node["NodeID"] not in without
-    }
-
-
 def spare_nodes(
-    nodes: Iterable[Mapping[str, Any]],
-    per_worker: Mapping[str, float],
+    nodes: Mapping[str, Mapping[str, float]],
     workers: int,
-    left_out: Iterable[str],
+    wanted: Mapping[str, float],
+    kept: Mapping[str, float],
 ) -> frozenset[str]:
-    """Those of Ray's list of nodes without any one of which so many workers still fit."""
-    found = fitting(nodes, per_worker, left_out)
-    total = sum(found.values())
-    return frozenset(name for name, fit in found.items() if total - fit >= workers)
+    """Those of the nodes (resources by id) without any one of which so many workers still fit."""
+    found = set()
+    for name in nodes:
+        others = [each for other, each in nodes.items() if other != name]
+        fitting = sum(room([each], wanted, {}) for each in others)
+        if min(fitting, room(others, wanted, kept)) >= workers:
+            found.add(name)
+    return frozenset(found)
+
+
+def room(
+    nodes: Sequence[Mapping[str, float]], wanted: Mapping[str, float], kept: Mapping[str, float]
+) -> int:
+    """How many workers fit on nodes of these resources where some are kept for other work, were
+    all nodes one."""
+    counts = [
+        (sum(node.get(name, 0.0) for node in nodes) - kept.get(name, 0.0)) // amount
+        for name, amount in wanted.items()
+        if amount > 0
+    ]
+    return max(0, int(min(counts, default=0)))

@@ -1,6 +1,6 @@
 """How many workers a run goes on with: only as many as its batch can be cut for, and all saved.
 
-Ray Train's own policy with four changes (written against Ray 2.60, whose developer API this is):
+Ray Train's own policy with five changes (written against Ray 2.60, whose developer API this is):
 
 - The number of workers is one of the recipe's world sizes: the largest that the cluster has room
   for beside what is kept for evaluations.
@@ -10,11 +10,13 @@ Ray Train's own policy with four changes (written against Ray 2.60, whose develo
   group that starts where a node was waits out `cluster.start_timeout_s`.
 - Nodes that are being drained, or do not answer, do not count. Ray takes a node that is gone for
   alive until several of its health checks have failed.
+- Nodes that are left out since workers failed there (`placement`) do not count either.
 """
 
 import logging
 import socket
 import time
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,8 @@ from ray.train.v2._internal.execution.scaling_policy import ScalingDecision
 from system.launch.announcements import ask_to_make_way
 from system.launch.announcements import has_made_way
 from system.launch.placement import carries
+from system.launch.placement import left_out_here
+from system.launch.placement import room
 
 ANSWER_TIMEOUT_S = 2.0
 COORDINATOR_TIMEOUT_S = 10.0
@@ -88,6 +92,7 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         self._patience_s = patience_s
         self._replacement: Replacement | None = None
         self._looked = float("-inf")
+        self._left_out: frozenset[str] = frozenset()  # at that look
         self._reserved: dict[str, Any] | None = None
         self._room = 0
 
@@ -119,8 +124,10 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         return largest_up_to(min(possible, self._room), self._world_sizes)
 
     def _get_reserved_resources(self) -> Mapping[str, Any] | None:
-        if time.monotonic() - self._looked < LOOK_INTERVAL_S:
+        left_out, age_s = left_out_here(), time.monotonic() - self._looked
+        if age_s < LOOK_INTERVAL_S and left_out == self._left_out:
             return self._reserved
+        self._left_out = left_out
         self._reserved = self._look()
         self._looked = time.monotonic()
         return self._reserved
@@ -132,7 +139,7 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         )
         try:
             reserved: dict[str, Any] = ray.get(asked, timeout=COORDINATOR_TIMEOUT_S)
-            present = present_nodes(self._labels)
+            present = present_nodes(self._labels, self._left_out)
         except Exception:  # whatever it is, the group stays as it is until the next look
             log.warning("the cluster's resources are not known now", exc_info=True)
             return None
@@ -146,26 +153,17 @@ def largest_up_to(most: int, sizes: Sequence[int]) -> int:
     return max((size for size in sizes if size <= most), default=0)
 
 
-def room(
-    nodes: Sequence[Mapping[str, float]], wanted: Mapping[str, float], kept: Mapping[str, float]
-) -> int:
-    """How many workers fit on nodes of these resources where some are kept for other work."""
-    counts = [
-        (sum(node.get(name, 0.0) for node in nodes) - kept.get(name, 0.0)) // amount
-        for name, amount in wanted.items()
-        if amount > 0
-    ]
-    return max(0, int(min(counts, default=0)))
-
-
-def present_nodes(labels: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The resources of the nodes with these labels that answer and are not being drained, by their
-    ids."""
+def present_nodes(
+    labels: Mapping[str, str], left_out: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
+    """The resources of the nodes with these labels that answer, are not being drained and not left
+    out, by their ids."""
     going = ray._private.state.state.get_draining_nodes()  # as Ray's own watcher asks
+    without = {*going, *left_out}
     nodes = [
         node
         for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] not in going and carries(node, labels)
+        if node["Alive"] and node["NodeID"] not in without and carries(node, labels)
     ]
     places = [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
     with ThreadPoolExecutor(PROBES_AT_ONCE) as probes:

@@ -4,9 +4,11 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from data_pipeline.audit.request import Audit
@@ -107,6 +109,22 @@ def let_go(nodes: Nodes, leaving: str, run: Trained, attempt: int) -> None:
     nodes.kill(leaving)
 
 
+def raylet_of(process: int) -> psutil.Process:
+    """The process of Ray's that stands for a worker's node."""
+    found = psutil.Process(process).parent()
+    assert found is not None
+    return found
+
+
+def workers_on(raylet: psutil.Process) -> list[psutil.Process]:
+    """The workers that train on a node."""
+    found = []
+    for child in raylet.children():
+        with suppress(psutil.Error):  # it may end meanwhile
+            found += [child] * ("RayTrainWorker" in "".join(child.cmdline()))
+    return found
+
+
 def test_a_node_that_goes_as_announced_costs_no_update(
     nodes: Nodes, shards: str, tmp_path: Path
 ) -> None:
@@ -149,3 +167,32 @@ def test_nodes_come_and_go_and_every_image_counts_once(
         stood = seen(run.events("standing_by", attempt))
         assert seen(run.events("resumed", attempt + 1)) == stood
     assert lost[2] <= EVERY + 1
+
+
+def test_a_node_on_which_workers_fail_is_left_out_of_every_size(
+    nodes: Nodes, shards: str, tmp_path: Path
+) -> None:
+    nodes.add()
+    nodes.add()
+    run = Trained(
+        nodes, shards, tmp_path,
+        "cluster.workers=2", "cluster.min_workers=1", "cluster.resize_interval_s=5",
+    )  # fmt: skip
+    (first,) = run.wait_for("attempt_started")
+    bad, raylet = nodes.of(first["process"]), raylet_of(first["process"])
+    for attempt in (1, 2):
+        run.wait_for("report", 3, attempt=attempt)
+        (worker,) = workers_on(raylet)
+        worker.kill()
+    run.wait_for("report", 3, attempt=3)
+    assert workers_on(raylet) == []
+    nodes.add()
+    run.wait_for("report", 3, attempt=4)
+    assert workers_on(raylet) == []
+    lost = run.end()
+
+    assert [event["workers"] for event in run.events("attempt_started")] == [2, 2, 1, 2]
+    decided = [event.get("without_node") for event in run.events("failure_decided")]
+    assert decided[:2] == [None, bad]
+    assert {event["node"] for event in run.events("worker_failed")} >= {bad}
+    assert lost[2] == 0  # for the node that joined, it saved first

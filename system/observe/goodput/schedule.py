@@ -14,7 +14,8 @@ from system.observe.goodput.simulation import known_lives
 from system.observe.goodput.simulation import simulate
 
 MINUTE_S = 60.0
-# Halvings of the images that a run may come to: the wall time is met to a billionth.
+# Halvings of the training that a run may come to. Its wall time grows by a stall at every save, so
+# it is met to a stall and no better.
 HALVINGS = 40
 
 

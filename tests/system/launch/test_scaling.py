@@ -3,10 +3,12 @@
 import socket
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from system.launch.scaling import answers
 from system.launch.scaling import largest_up_to
-from system.launch.scaling import room
+from system.launch.scaling import present_nodes
 
 
 @pytest.mark.parametrize(
@@ -16,23 +18,23 @@ def test_the_largest_size_that_there_is_room_for(most, size):
     assert largest_up_to(most, (2, 4, 8)) == size
 
 
-@pytest.mark.parametrize(
-    ("nodes", "kept", "workers"),
-    [
-        ([], {}, 0),
-        ([{"CPU": 8.0}], {}, 0),
-        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0, "GPU": 2.0}], {}, 4),
-        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0, "GPU": 2.0}], {"GPU": 1.0}, 3),
-        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0, "GPU": 2.0}], {"CPU": 5.0}, 2),
-        ([{"CPU": 2.0, "GPU": 1.0}], {"GPU": 4.0}, 0),
-    ],
-)
-def test_evaluations_keep_their_room(nodes, kept, workers):
-    assert room(nodes, {"CPU": 2.0, "GPU": 1.0}, kept) == workers
-
-
 def test_a_node_that_is_gone_does_not_answer():
     with socket.create_server(("127.0.0.1", 0)) as there:
         place = there.getsockname()
         assert answers(place)
     assert not answers(place)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_node_that_is_left_out_is_no_room_for_workers():
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        joined = cluster.add_node(num_cpus=2).node_id
+        ray.init(address=cluster.address)
+        assert {node["CPU"] for node in present_nodes({}).values()} == {1.0, 2.0}
+        (left,) = present_nodes({}, {joined}).values()
+        assert left["CPU"] == 1.0
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

@@ -20,6 +20,13 @@ def test_the_course_of_a_run():
     assert found.lost_images == (70,)
 
 
+def test_an_attempt_that_stood_by_had_saved():
+    saves = [event("checkpoint", 150.0 + i, 2, images_seen=100 + 50 * i) for i in range(3)]
+    stood = event("standing_by", 125.5, images_seen=70, cause="resize")
+    assert course([*killed_once(), *saves]).announced == ()
+    assert course([*killed_once(), *saves, stood]).announced == (0,)
+
+
 def test_a_life_is_as_long_as_its_images_take_at_the_mean_pace():
     found = Course(400.0, 100.0, 50, (70, 50, 10))
     costs = replace(ASSUMED, launch_s=30.0, start_up_s=20.0, stall_s=2.0)

@@ -14,6 +14,7 @@ from system.observe.goodput.forecast import row
 from system.observe.goodput.forecast import table
 from system.observe.goodput.forecast import told_costs
 from system.observe.goodput.forecast import verdicts
+from system.observe.goodput.schedule import Schedule
 from system.telemetry.goodput import account
 from system.telemetry.ledger import Ledger
 from tests.system.telemetry.histories import event
@@ -76,3 +77,10 @@ def test_the_answer_of_a_run_compares_and_of_none_says_so(tmp_path):
     assert "this run's own course: goodput" in told
     with pytest.raises(BadInput, match="found no ledger"):
         answer(SMALL.model_copy(update={"run": f"{tmp_path}/nothing"}))
+
+
+def test_a_schedule_is_foreseen():
+    schedule = Schedule(minutes=60.0, kills=(20.0,), interval_s=60.0)
+    request = Forecasting(gpus=(8,), days=1, trials=2, costs={"upload_s": 1.0}, schedule=schedule)
+    # Of 3,600 s two starts of 120, a detection of 30, and 26 replayed, and 53 stalls of 2.
+    assert "the schedule: goodput 88.83% of 3,600 s" in answer(request)

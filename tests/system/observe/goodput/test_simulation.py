@@ -37,6 +37,16 @@ def test_an_undisturbed_run():
     assert found.wall[0] == 229.0
 
 
+def test_what_ends_as_announced_loses_no_training():
+    # Ends 30 s after its second save, 110 s of training in; without a save there is 50 s of it.
+    lives = known_lives(20.0 + 110.0 + 2 * 2.0)
+    announced = simulate(COSTS, 50.0, 200.0, lives, announced=[0])
+    surprised = simulate(COSTS, 50.0, 200.0, lives)
+    assert (announced.replayed[0], surprised.replayed[0]) == (0.0, 10.0)
+    assert announced.failures[0] == surprised.failures[0] == 1
+    assert announced.start_up[0] == 20.0 + 10.0
+
+
 @pytest.mark.parametrize(
     ("lives", "replayed", "stood", "started"),
     [
