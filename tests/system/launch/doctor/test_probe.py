@@ -110,16 +110,22 @@ def test_a_full_disk_fails_and_nothing_is_left_on_it(make_recipe, small_disk) ->
 
 
 @pytest.mark.parametrize(
-    ("hours", "state"), [(0.0, "ok"), (1 / 60, "warning"), (1.0, "failure"), (-1.0, "failure")]
+    ("theirs", "state", "said"),
+    [
+        (None, "ok", "tells no time"),
+        (100.5, "ok", "the store's"),
+        (99.1, "ok", "the store's"),  # told in whole seconds
+        (102.0, "ok", "1.0 s before"),
+        (161.0, "warning", "60.0 s before"),
+        (39.0, "warning", "60.0 s after"),
+        (3701.0, "failure", "3,600.0 s before"),
+        (-3501.0, "failure", "3,600.0 s after"),
+    ],
 )
-def test_a_clock_that_is_off_is_told(tmp_path, hours, state) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    then = time.time() + 3600 * hours
-    os.utime(file, (then, then))
-    found = probe.clock(str(file))
+def test_a_clock_that_is_off_is_told(theirs, state, said) -> None:
+    found = probe.skew(theirs, began=100.0, ended=101.0)
     assert found.state == state
-    assert (" before the store's" in found.said) == (hours > 0)
+    assert said in found.said
 
 
 def test_shards_are_read_and_compared_with_their_manifest(make_recipe, shards) -> None:
