@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -18,9 +20,9 @@ class Operator:
 
 
 def operators() -> list[Operator]:
-    """Every operator for this accelerator, by name. Its builders print what they miss; that is
-    left out."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    """Every operator for this accelerator, by name. Its builders print what they miss, and so does
+    the linker that they try: that is left out."""
+    with _silence():
         return [
             Operator(name, bool(ALL_OPS[name].is_compatible(verbose=False)))
             for name in sorted(ALL_OPS)
@@ -31,3 +33,16 @@ def build_tools() -> dict[str, str | None]:
     """Where the compiler and ninja are, which compile operators at first use; None for absent."""
     compiler = os.environ.get("CXX", "g++").split(maxsplit=1)[0]
     return {"compiler": shutil.which(compiler), "ninja": shutil.which("ninja")}
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Neither this process nor one that it starts writes to the terminal."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        before = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)

@@ -22,6 +22,7 @@ PROBE_BYTES = 4 * 2**20
 SLOW_S = 5.0
 # Stores sign requests with the time and refuse those that are a quarter of an hour away.
 SKEW_S, TOLERATED_SKEW_S = 900.0, 5.0
+RESOLUTION_S = 1.0  # of the time that a store tells
 ACCESS = (
     "choose another run.root, or mend the folder's permissions or the store's credentials "
     "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL)"
@@ -35,7 +36,7 @@ def run_root(recipe: Recipe) -> Iterator[Finding]:
     made = absent_folders(folder)
     try:
         yield from _verbs(root, folder)
-        yield clock(storage.join(folder, "data"))
+        yield clock(storage.join(folder, "clock"))
     except (TrainingSystemError, OSError) as error:
         yield failure("storage", str(error), ACCESS)
     finally:
@@ -102,16 +103,26 @@ def _commit(folder: str) -> Finding:
 
 
 def clock(url: str) -> Finding:
-    """This machine's clock beside the store's, which has just written `url`."""
-    theirs, ours = stored_time(url), time.time()
+    """This machine's clock beside the store's, which is made to write `url`."""
+    began = time.time()
+    storage.write_bytes(url, b"")
+    theirs = stored_time(url)
+    return skew(theirs, began, time.time())
+
+
+def skew(theirs: float | None, began: float, ended: float) -> Finding:
+    """What the store's time says of ours, which was between these two when it was told."""
     if theirs is None:
         return ok("clock", "the store tells no time")
-    skew = ours - theirs
-    said = f"{abs(skew):.1f} s {'after' if skew > 0 else 'before'} the store's"
+    ahead = max(0.0, theirs - ended)
+    behind = max(0.0, began - theirs - RESOLUTION_S)
+    if not ahead + behind:
+        return ok("clock", "the store's, as far as it can be told")
+    said = f"{ahead + behind:,.1f} s {'before' if ahead else 'after'} the store's"
     cure = "let chrony or systemd-timesyncd set the clock"
-    if abs(skew) >= SKEW_S:
+    if ahead + behind >= SKEW_S:
         return failure("clock", f"{said}; stores refuse requests from so far away", cure)
-    if abs(skew) >= TOLERATED_SKEW_S:
+    if ahead + behind >= TOLERATED_SKEW_S:
         return warning("clock", said, cure)
     return ok("clock", said)
 

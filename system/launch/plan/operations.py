@@ -5,14 +5,14 @@
 attention on `meta` is the fused kernel of the device that is planned for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.flop_counter import sdpa_backward_flop_count
 from torch.utils.flop_counter import sdpa_flop_count
@@ -34,37 +34,47 @@ def counter() -> FlopCounterMode:
     return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
-class FusedAttention(TorchFunctionMode):
-    """Attention of tensors on `meta` as the fused kernel of a kind of device."""
+@contextmanager
+def fused_attention(kind: Kind) -> Iterator[None]:
+    """Attention of tensors on `meta` is the fused kernel of a kind of device; others' is untouched.
 
-    def __init__(self, kind: Kind) -> None:
-        super().__init__()
-        self._kind = kind
+    It takes the function's place, since a mode of torch's would not reach layers that are computed
+    again on the way back.
+    """
+    original = functional.scaled_dot_product_attention
 
-    def __torch_function__(
-        self,
-        function: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = dict(kwargs or {})
-        if function is functional.scaled_dot_product_attention and args[0].device.type == "meta":
-            causal = bool(given.get("is_causal", False))
-            assert given.get("attn_mask") is None, "none of our networks masks by a tensor"
-            return self._fused(*args[:3], causal)
-        return function(*args, **given)
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *others: Any,
+        is_causal: bool = False,
+        **more: Any,
+    ) -> Tensor:
+        if query.device.type != "meta":
+            return original(query, key, value, *others, is_causal=is_causal, **more)
+        masks = [each for each in (*others[:1], more.get("attn_mask")) if each is not None]
+        assert not masks, "none of our networks masks by a tensor"
+        return _fused(kind, query, key, value, is_causal)
 
-    def _fused(self, query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-        dtype = query.dtype
-        if self._kind == "cpu":  # layers.attention computes in float32 there
-            wide = (each.float() for each in (query, key, value))
-            kernel = aten._scaled_dot_product_flash_attention_for_cpu
-            return kernel(*wide, 0.0, causal)[0].to(dtype)
-        if dtype == torch.float32:
-            kernel = aten._scaled_dot_product_efficient_attention
-            return kernel(query, key, value, None, query.requires_grad, 0.0, causal)[0]
-        return aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal)[0]
+    functional.scaled_dot_product_attention = attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = original
+
+
+def _fused(kind: Kind, query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+    dtype = query.dtype
+    if kind == "cpu":  # layers.attention computes in float32 there
+        wide = (each.float() for each in (query, key, value))
+        mixed: Tensor = aten._scaled_dot_product_flash_attention_for_cpu(*wide, 0.0, causal)[0]
+    elif dtype == torch.float32:
+        kernel = aten._scaled_dot_product_efficient_attention
+        mixed = kernel(query, key, value, None, query.requires_grad, 0.0, causal)[0]
+    else:
+        mixed = aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal)[0]
+    return mixed.to(dtype)
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

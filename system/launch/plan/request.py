@@ -1,5 +1,6 @@
 """What a plan is asked beside the recipe: keys of its own, which begin with `plan.`."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +69,7 @@ def ask(recipe: Path | None, arguments: Sequence[str]) -> tuple[Resolved[Recipe]
 
 def help_page(about: str) -> str:
     """What `jobs/plan.py --help` prints: its docstring and the keys of a plan."""
-    keys = describe(resolve(None, [], Planning)).replace("\n  ", f"\n  {PREFIX}")
+    keys = re.sub(r"\n  (?=\w)", rf"\n  {PREFIX}", describe(resolve(None, [], Planning)))
     return f"{about.strip()}\n\nusage: python jobs/plan.py RECIPE.yaml [overlay.yaml ...] " + (
         f"[key.path=value ...] [plan.KEY=value ...]\n\n{keys}"
     )

@@ -29,9 +29,9 @@ from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.foundation.settings.objective import PatchGan
 from system.launch.plan.live_bytes import LiveBytes
-from system.launch.plan.operations import FusedAttention
 from system.launch.plan.operations import Kind
 from system.launch.plan.operations import counter
+from system.launch.plan.operations import fused_attention
 from system.objectives.adversarial import PatchDiscriminator
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
@@ -77,7 +77,6 @@ class ShadowEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Through the graph."""
-        # A tensor's own method would leave `FusedAttention` out of layers that are computed again.
         torch.autograd.backward(loss)
 
 
@@ -141,7 +140,7 @@ def count(made: Shadow, images: int) -> Counted:
         _counted_forward(made, flops, forward),
         _kept(made, live, kept),
         _taken_gradients(made, live) as course,
-        FusedAttention(made.kind),
+        fused_attention(made.kind),
         flops,
         live,
     ):

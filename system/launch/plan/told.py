@@ -40,13 +40,19 @@ def shown(plan: Plan) -> Group:
         _storage(plan),
         _rows(plan),
     ]
+    parts += [
+        Text(f"✗ {row.count} x {row.gpu}: {row.problem}", "red") for row in plan.rows if row.problem
+    ]
     parts += [Text(f"! {warning}", "yellow") for warning in plan.warnings]
     return Group(*parts)
 
 
 def as_json(plan: Plan) -> str:
     """The plan for programs: bytes, seconds, US dollars; null for what never ends or is unknown."""
-    return json.dumps(_finite(asdict(plan)), indent=1) + "\n"
+    whole = asdict(plan)
+    for course in ("kept", "checkpointed", "saved"):  # a moment for every weight
+        del whole["compute"][course]
+    return json.dumps(_finite(whole), indent=1) + "\n"
 
 
 def short(number: float, unit: str = "") -> str:
@@ -121,8 +127,7 @@ def _rows(plan: Plan) -> Table:
         ">reads",
     )  # fmt: skip
     for row in plan.rows:
-        if row.problem:
-            table.add_row(row.gpu, str(row.count), "no", Text(row.problem, "red"))
+        if row.problem:  # a line of its own: see `shown`
             continue
         cost = "?" if row.cost is None else f"${row.cost:,.0f}"
         table.add_row(

@@ -6,13 +6,14 @@ import torch
 from system.foundation.settings.data import Data
 from system.foundation.settings.run import Cluster
 from system.foundation.settings.run import Run
+from system.foundation.versions import versions
 from system.launch.doctor import machine
 
 
 def test_the_libraries_are_there_with_their_versions() -> None:
     (found,) = machine.libraries()
     assert found.state == "ok"
-    assert f"torch {torch.__version__}" in found.said
+    assert f"torch {versions()['torch']}" in found.said
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -70,7 +70,7 @@ def test_the_largest_pass_is_the_last_that_fits(make_recipe) -> None:
 def test_a_pass_that_is_too_large_is_cut_and_told(planned, make_recipe) -> None:
     recipe = make_recipe(cluster=Cluster(workers=1, micro_batch=8))
     made = shadow(recipe, "cuda")
-    room = on_gpu(made, computed(made), 1, 5).total / 80e9
+    room = (on_gpu(made, computed(made), 1, 5).total + 1) / 80e9
     found = planned(
         {"usable_memory": room, "counts": (1,)}, cluster=Cluster(workers=1, micro_batch=8)
     )

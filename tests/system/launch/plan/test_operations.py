@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 
 from system.launch.plan.live_bytes import LiveBytes
-from system.launch.plan.operations import FusedAttention
 from system.launch.plan.operations import counter
+from system.launch.plan.operations import fused_attention
 
 SHAPE = (2, 3, 64, 16)
 ATTENTION = 2 * 2 * 64 * 64 * 16 * 2 * 3  # two products, two operations a multiply-add
@@ -27,13 +27,13 @@ def test_attention_of_the_cpu_counts() -> None:
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_meta_it_counts_the_same_for_every_kernel(kind, dtype) -> None:
-    with FusedAttention(kind):
+    with fused_attention(kind):
         assert attention("meta", dtype) == pytest.approx(3.5 * ATTENTION)
 
 
 def test_no_matrix_of_tokens_by_tokens_is_there() -> None:
     query = torch.empty(1, 1, 4096, 8, device="meta", dtype=torch.bfloat16)
-    with FusedAttention("cuda"), LiveBytes() as live:
+    with fused_attention("cuda"), LiveBytes() as live:
         functional.scaled_dot_product_attention(query, query, query, is_causal=True)
     assert live.peak < 4096 * 4096
 
@@ -41,5 +41,7 @@ def test_no_matrix_of_tokens_by_tokens_is_there() -> None:
 def test_numbers_go_their_own_way() -> None:
     query = torch.randn(SHAPE)
     expected = functional.scaled_dot_product_attention(query, query, query)
-    with FusedAttention("cuda"):
+    original = functional.scaled_dot_product_attention
+    with fused_attention("cuda"):
         assert torch.equal(functional.scaled_dot_product_attention(query, query, query), expected)
+    assert functional.scaled_dot_product_attention is original
