@@ -32,8 +32,7 @@ MARK_HERE = f"slurm-{os.getpid()}"
 PATIENCE_S = 600
 NOTICE_S = 25
 
-# A step is one process, whose number is how many there were before it. Ray gives a node 30 s to
-# start, which a busy machine exceeds, so a step tries again.
+# A step is one process, whose number is how many there were before it.
 STAND_INS = {
     "srun": """
 while [[ $1 == --* ]]; do shift; done
@@ -41,15 +40,8 @@ while [[ $1 == --* ]]; do shift; done
 shift
 step=$(find "$STAND_IN" -name 'step-*' | wc -l)
 echo $$ >"$STAND_IN/step-$step"
-log=$STAND_IN/ray-$step.log
-trap 'kill -TERM "$child"' TERM
-for attempt in 1 2 3 4 5 6; do
-  python "${0%/*}/ray_on_loopback" "$@" --object-store-memory=100000000 \
-    --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 >"$log" 2>&1 &
-  child=$!
-  while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
-  if grep -q 'Ray runtime started' "$log"; then break; fi
-done
+exec python "${0%/*}/ray_on_loopback" "$@" --object-store-memory=100000000 --min-worker-port=0 \
+  --max-worker-port=0 --dashboard-agent-listen-port=0 >"$STAND_IN/ray-$step.log" 2>&1
 """,
     "scontrol": """
 case $1 in
@@ -91,14 +83,26 @@ def test_its_overlay_fits_every_recipe(path: Path) -> None:
 
 
 # Ray binds all to loopback where a variable tells it that nodes of other machines are not wanted,
-# and then takes no second node. This is both: it is set, and a node is added all the same.
+# and then takes no second node. This is both: it is set, and a node is added all the same. And a
+# node may take ten times as long to start as Ray's 30 s, which a busy machine exceeds.
 RAY_ON_LOOPBACK = """
-from ray._private import ray_constants, services
+import time
+from types import SimpleNamespace
+from ray._private import node, ray_constants, services
 from ray.scripts.scripts import main
 
 assert not ray_constants.ENABLE_RAY_CLUSTER
 ray_constants.ENABLE_RAY_CLUSTER = True
 services.get_node_ip_address = lambda address=None: "127.0.0.1"
+begin = node.Node.__init__
+
+def begin_patiently(*given, **settings):
+    slow = {"monotonic": lambda: time.monotonic() / 10}
+    node.time = SimpleNamespace(**{**vars(time), **slow})
+    begin(*given, **settings)
+    node.time = time
+
+node.Node.__init__ = begin_patiently
 main()
 """
 

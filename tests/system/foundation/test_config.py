@@ -266,3 +266,23 @@ def test_help_takes_a_record_or_what_was_resolved(schema: type[BaseModel]) -> No
     resolved = resolve(Path("r.yaml"), [], schema)
     assert describe(resolved) == describe(resolved.recipe)
     assert "size.width=8" in describe(resolved)
+
+
+@pytest.mark.parametrize("place", ["argument", "overlay", "environment", "list"])
+def test_a_credential_in_a_url_is_refused_wherever_it_comes_from(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "s3://KEY:hush-hush@bucket/runs"
+    monkeypatch.setenv("RUNS_HERE", url)
+    overlay = tmp_path / "over.yaml"
+    overlay.write_text(f"run:\n  root: {url}\n")
+    arguments = {
+        "argument": [f"run.root={url}"],
+        "overlay": [str(overlay)],
+        "environment": ["run.root=${env:RUNS_HERE}"],
+        "list": [f"engine.further_decays=[0.9, '{url}']", "run.nme=s3://KEY:hush-hush@b"],
+    }[place]
+    with pytest.raises(RecipeError, match="holds a url with a password") as refused:
+        resolve(DIGITS, arguments)
+    assert "hush" not in str(refused.value)
+    assert "KEY" not in str(refused.value)

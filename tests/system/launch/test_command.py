@@ -127,3 +127,20 @@ def test_a_job_explains_itself(program):
     assert shown.returncode == 0, page
     for key in ("run.total_images", "engine.zero_stage", "evaluation.guidance", "port"):
         assert key in page
+
+
+@pytest.mark.parametrize("error", [StorageError, ValueError])
+def test_no_message_shows_a_credential(error, capsys):
+    main = leave_with(error("cannot read s3://KEY:hush-hush@bucket/x?token=hush-hush"))
+    assert run(main, None, about="", schema=Settings, arguments=[]) in (1, 5)
+    shown = capsys.readouterr().err
+    assert "s3://***@bucket/x?token=***" in shown
+    assert "hush" not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [["s3://KEY:hush-hush@bucket/x"], ["cout=s3://KEY:hush-hush@bucket/x"]]
+)
+def test_settings_that_are_not_understood_show_none_either(arguments, capsys):
+    assert run(leave_with(0), None, about="", schema=Settings, arguments=arguments) == 2
+    assert "hush" not in capsys.readouterr().err
