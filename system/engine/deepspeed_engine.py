@@ -77,6 +77,7 @@ class Engine:
         self._clip = settings.gradient_clip
         self._accumulation = accumulation
         self._backwards = 0  # since the last step
+        self._stage = settings.zero_stage
         self._cut = {
             "zero_stage": settings.zero_stage,
             "precision": settings.precision,
@@ -183,13 +184,13 @@ class Engine:
         """
         copies = snapshot.Copies(self._memory, self.world.device)
         files = snapshot.take(self._engine, copies, client_state={CUT: self._cut}, tag=TAG)
-        stage, first = self._cut["zero_stage"], self.world.is_first
+        first = self.world.is_first
         if self._fixed is None:
             self._fixed = self._collect(gather_untrained(self._engine, self.module))
         fixed = self._fixed | copies.of(dict(kept_buffers(self.module)) if first else {})
         held: snapshot.Shares | list[dict[str, Tensor]]
-        if stage:
-            holder = Holder(stage, self.world.rank, self.world.size)
+        if self._stage:
+            holder = Holder(self._stage, self.world.rank, self.world.size)
             held = snapshot.shares_of(self._engine, copies, averages, holder, self._aside)
         else:
             held = [

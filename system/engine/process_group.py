@@ -54,7 +54,11 @@ def aside(world: World) -> dist.ProcessGroup | None:
 
     All workers must make it alike. None for a world of one.
     """
-    return dist.new_group(backend="gloo") if world.size > 1 else None
+    if world.size == 1:
+        return None
+    made = dist.new_group(backend="gloo")
+    assert isinstance(made, dist.ProcessGroup), "every worker is in it"
+    return made
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def _kind(tensor: Tensor) -> Kind:
     return tensor.dtype, tensor.shape, tensor.stride()
 
 
-class Collector(CheckpointEngine):  # type: ignore[misc]
+class Collector(CheckpointEngine):
     """Takes what DeepSpeed saves, by the file that it is for."""
 
     def __init__(self, copies: Copies) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 import safetensors.torch
 
-from system.engine import snapshot as engine
 from system.engine.checkpoints import AVERAGED
 from system.engine.checkpoints import STATE
 from system.engine.checkpoints import further_average
+from system.engine.snapshot import Snapshot as EngineSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One worker's share. Whoever has it may write it beside further updates, once."""
 
-    engine: engine.Snapshot
-    critic: engine.Snapshot | None
+    engine: EngineSnapshot
+    critic: EngineSnapshot | None
     decays: tuple[float, ...]  # of the averages
     statement: Callable[[], dict[str, Any]] | None  # what state.json says; on rank 0
 

@@ -42,7 +42,7 @@ def rows(scale: Scale = Scale()) -> Iterator[Row]:
         wide = (*scale.settings, *scale.wide)
         large = in_child(time_saving, place, wide, scale.wide_rounds, 1, cores=1)
         yield from _rows("wider flow", large)
-    size, rate = published(PUBLISHED), large.held_bytes / large.hold
+    size, rate = published(PUBLISHED), large.held_bytes / large.worked
     yield Row(f"{PUBLISHED}: held by one worker", size.held_bytes / MB, "MB")
     yield Row(f"{PUBLISHED}: update at the peak of its GPUs", MS * size.least_update_s, "ms")
     yield from _share(PUBLISHED, size.held_bytes / rate, size.updates_between * size.least_update_s)
@@ -52,6 +52,7 @@ def _rows(name: str, found: Found) -> Iterator[Row]:
     yield Row(f"{name}: state held", found.held_bytes / MB, "MB")
     yield Row(f"{name}: state cloned", found.copied_bytes / MB, "MB")
     yield Row(f"{name}: the loop stands still", MS * found.hold, "ms")
+    yield Row(f"{name}: of that, on its core", MS * found.worked, "ms")
     yield Row(f"{name}: bare copy of the state", MS * found.copy, "ms")
     yield Row(f"{name}: DeepSpeed's save_checkpoint", MS * found.deepspeed, "ms")
     yield Row(f"{name}: stands still / bare copy", found.hold / found.copy, "x", at_most(1.2))

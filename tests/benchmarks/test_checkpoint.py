@@ -18,7 +18,7 @@ SMALL = Scale(
 @pytest.mark.timeout(600)
 def test_every_row_comes_and_both_sides_copy_the_same():
     found = {row.name: row for row in rows(SMALL)}
-    assert len(found) == 24
+    assert len(found) == 26
     assert all(row.value > 0 for row in found.values())
     for name in ("digits", "wider flow"):
         held, cloned = (found[f"{name}: state {how}"].value for how in ("held", "cloned"))

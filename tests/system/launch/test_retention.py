@@ -66,7 +66,7 @@ def test_rays_list_lacks_what_is_gone_and_keeps_what_waits() -> None:
         "failed_validation_checkpoint_dir_names": [],
     }
     left = without_gone(listed, frozenset(NAMES[:1]))
-    _CheckpointManagerState.parse_obj(left)  # by Ray's own record
+    _CheckpointManagerState.model_validate(left)  # by Ray's own record
     assert [one["checkpoint_dir_name"] for one in left["checkpoint_results"]] == NAMES[1:]
     assert left["checkpoint_report_indices"] == [1, 2]
     assert left["latest_checkpoint_result"] == results[2]
