@@ -36,7 +36,8 @@ def allowance(standing: Standing, images: int) -> Allowance | None:
     if needed is None:
         is_alone = not standing.open_jobs and left > 0
         return Allowance(left) if is_alone else None
-    return Allowance(SLACK * needed) if SLACK * needed <= left else None
+    seconds = max(SLACK * needed, needed + grace_s)  # a start alone may take much longer
+    return Allowance(seconds) if seconds <= left else None
 
 
 def expected_s(standing: Standing, images: int) -> float | None:

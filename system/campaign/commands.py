@@ -36,6 +36,7 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import ExitCode
 from system.foundation.settings.record import PositiveFloat
 from system.foundation.settings.record import PositiveInt
+from system.launch.command import Terminated
 from system.observe.leaderboard import Leaderboard
 from system.telemetry.ledger import read_ledger
 
@@ -124,7 +125,12 @@ def _pace(request: Request) -> tuple[float, str]:
 def _start(request: Request) -> int:
     ledger, cluster = _ledger(request), _cluster(request)
     turn.begin(request.campaign, ledger, cluster, time.time())
-    standing = turn.follow(ledger, cluster, request.every_s, _say())
+    try:
+        standing = turn.follow(ledger, cluster, request.every_s, _say())
+    except KeyboardInterrupt as ended:
+        print("the controller ends; jobs go on, and the next start or tick takes over. To pause")
+        print("them, stop the campaign.", flush=True)
+        return ExitCode.PREEMPTED if isinstance(ended, Terminated) else ExitCode.INTERRUPTED
     return _finished(standing)
 
 

@@ -1,10 +1,12 @@
 """Where a campaign stands: its trials, runs and jobs, read from the events of its ledger."""
 
+import json
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from system.campaign.ledger import Began
@@ -122,7 +124,7 @@ class Standing:
     def campaign(self) -> Campaign:
         """The campaign as it was begun, and amended."""
         assert self.began is not None, "a campaign that has not begun says nothing of itself"
-        return record_from_mapping(self.began.campaign, Campaign)
+        return _campaign(json.dumps(self.began.campaign))
 
     @property
     def open_jobs(self) -> list[Job]:
@@ -247,6 +249,12 @@ class Standing:
             return
         run.failed = self.now
         run.failures.append(Failure(cause_of_end(job, ended), saved=has_moved))
+
+
+@lru_cache(maxsize=8)
+def _campaign(text: str) -> Campaign:
+    """Checking it takes longer than all else that a decision needs."""
+    return record_from_mapping(json.loads(text), Campaign)
 
 
 def cause_of_end(job: Job, ended: Ended) -> Cause:

@@ -228,7 +228,7 @@ def _check(standing, decision):
         assert decision.rung == standing.rung + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     steps=STEPS,
     budget=st.sampled_from([None, 1.0, 20.0]),

@@ -56,8 +56,7 @@ def test_tpe_goes_where_it_was_good():
         space={SPREAD: {"linear": [0.0, 1.0]}}, sampler={"kind": "tpe", "startup_trials": 6}
     )
     found = [each[SPREAD] for each in drawn(made, 20, lambda each: abs(each[SPREAD] - 0.25))]
-    late = found[12:]
-    assert sum(abs(each - 0.25) < 0.2 for each in late) >= 6
+    assert sum(abs(each - 0.25) for each in found[12:]) / 8 < 0.22  # by chance 0.31
     better = campaign(
         space={SPREAD: {"linear": [0.0, 1.0]}},
         sampler={"kind": "tpe", "startup_trials": 6},

@@ -59,7 +59,7 @@ def play_out(played):
     for _ in range(40):
         if not standing.open_jobs:
             return standing
-        for job in standing.open_jobs:
+        for job in [each for each in standing.open_jobs if each.name in played.cluster.commands]:
             overrides = standing.trials[standing.runs[job.run].trial].overrides
             played.finish(job, overrides[SPREAD] + (job.rung + 1) / 100)
         standing = played.tick()
@@ -74,7 +74,7 @@ def test_a_campaign_runs_to_its_end_and_its_board_says_what_the_runs_say(tmp_pat
     (board,) = read_leaderboards(played.campaign.root)
     assert board.state == "complete"
     best = board.trials[0]
-    assert (best.value, best.confirmed_value) == (0.33, 0.33)
+    assert (best.value, best.confirmed_value) == pytest.approx((0.33, 0.33))
     assert (best.overrides[SPREAD], best.rung, best.images_seen) == (0.3, 2, 400)
     assert replay(played.ledger.read()) == []
     assert play_out(played).closed == standing.closed  # once more does nothing
