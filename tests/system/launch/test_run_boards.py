@@ -81,7 +81,7 @@ def watched(discovery, train, root, tmp_path_factory):
         said, _ = job.communicate(timeout=PATIENCE_S)
         assert job.returncode == 0, said
         watcher.until('latent_flows_run_state{run="watched", state="ended"} == 1')
-        time.sleep(2 * LOOKBACK_S)
+        time.sleep(LOOKBACK_S + 15)
         yield watcher, during, time.time()
 
 
