@@ -96,7 +96,7 @@ class RayCluster:
         self, job: str, script: str, arguments: Sequence[str], variables: Mapping[str, str]
     ) -> None:
         """Run a program of `jobs/` under a name; nothing happens where there is a job of it."""
-        known = {COMMIT_VARIABLE: commit(ROOT) or ""} | variables
+        known = {COMMIT_VARIABLE: commit(ROOT) or "", **variables}
         try:
             self._client.submit_job(
                 entrypoint=shlex.join(["python", script, *arguments]),

@@ -24,6 +24,7 @@ from system.telemetry.ledger import read_ledger
 from system.telemetry.metrics import UNCERTAINTY
 
 OF_EVALUATIONS = "evaluation/"
+AS_MANY_AS_ASKED = 1_000_000  # a campaign's own limits are lower
 Measured = tuple[float, float | None, str | None]  # value, its error, digest of the protocol
 
 
@@ -41,7 +42,12 @@ def observe(standing: Standing, cluster: Cluster, recipe: Recipe, now: float) ->
 
 
 def capacity(recipe: Recipe, resources: Mapping[str, float]) -> int:
-    """Jobs of a recipe that the whole cluster has room for at once."""
+    """Jobs of a recipe that the whole cluster has room for at once.
+
+    Where nodes come as they are asked for, those that are there say nothing of that.
+    """
+    if recipe.cluster.capacity == "on_demand":
+        return AS_MANY_AS_ASKED
     needs = job_needs(recipe, uses_gpus=_uses_gpus(recipe, resources))
     rooms = [resources.get(name, 0.0) // amount for name, amount in needs.items() if amount]
     return int(min(rooms, default=0))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 
 from system.campaign.settings import Axis
 from system.campaign.settings import Campaign
@@ -91,7 +92,8 @@ def _tpe(campaign: Campaign, draw: int, past: Sequence[Past]) -> dict[str, Any]:
         constant_liar=True,
         multivariate=True,
     )
-    better = "minimize" if campaign.objective.direction == "min" else "maximize"
+    is_less_better = campaign.objective.direction == "min"
+    better = StudyDirection.MINIMIZE if is_less_better else StudyDirection.MAXIMIZE
     study = optuna.create_study(sampler=sampler, direction=better)
     for each in past:
         study.add_trial(_remembered(campaign, each))

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from data_pipeline.shards.manifest import read_manifest
 from system.foundation.batch_cut import cut_batch
@@ -131,7 +132,7 @@ def computed(made: Shadow) -> Compute:
     saved = (2 * one.kept_bytes - counted.kept_bytes, counted.kept_bytes - one.kept_bytes, 0)
     if made.recipe.flow.checkpoint_activations:
         courses.reverse()
-    model = made.engine.module
+    model: Any = made.engine.module
     parts = {
         "encoder": model.autoencoder.encoder,
         "decoder": model.autoencoder.decoder,

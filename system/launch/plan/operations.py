@@ -52,7 +52,7 @@ def fused_attention(kind: Kind) -> Iterator[None]:
         **more: Any,
     ) -> Tensor:
         if query.device.type != "meta":
-            return original(query, key, value, *others, is_causal=is_causal, **more)
+            return original(query, key, value, *others, **more | {"is_causal": is_causal})
         masks = [each for each in (*others[:1], more.get("attn_mask")) if each is not None]
         assert not masks, "none of our networks masks by a tensor"
         return _fused(kind, query, key, value, is_causal)

@@ -96,7 +96,7 @@ class Shadow:
         """Every network by its name, those that learn first."""
         found = {
             "model": self.engine.module,
-            "critic": self.critic and self.critic.module,
+            "critic": None if self.critic is None else self.critic.module,
             "perceptual trunk": self.perceptual,
             "teacher": self.teacher,
         }
