@@ -27,6 +27,7 @@ from system.foundation import storage
 from system.foundation.config import Resolved
 from system.foundation.config import flatten
 from system.foundation.errors import Preempted
+from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
@@ -279,18 +280,29 @@ def _train(plan: Plan, held: Holding) -> None:
     try:
         while not fit.join(POLL_S):
             held.check()
-            keeper.see(news := follower.poll())
+            keeper.see(news := _news(follower))
             _show(spent.with_news(news), sinks)
-        _show(spent.with_news(follower.poll()), sinks)
+        _show(spent.with_news(_news(follower)), sinks)
         fit.raise_error()
         Keeper(plan.url, recipe, read_ledger(plan.url)).prune()
         _finish(plan, time.monotonic() - started)
-        _show(spent.with_news(follower.poll()), sinks)
+        _show(spent.with_news(_news(follower)), sinks)
         patience = WANDB_PATIENCE_S
     finally:
         console.close()
         mirror.close(patience)
     print(done_line(plan))
+
+
+def _news(follower: Follower) -> list[Event]:
+    """What is new in the ledger; nothing while its store is down, which is no reason to end a run:
+    whether that lasts too long is for the lease to say, and for whoever must write.
+    """
+    try:
+        return follower.poll()
+    except StorageError as error:
+        log.warning("the ledger cannot be read at present: %s", error)
+        return []
 
 
 def _show(events: list[Event], sinks: Sequence[Console | WandbSink | PrometheusSink]) -> None:

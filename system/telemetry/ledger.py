@@ -131,7 +131,10 @@ class Follower:
         self.torn_lines = 0
 
     def poll(self) -> list[Event]:
-        """Events written since the last call; a line that is still being written waits."""
+        """Events written since the last call; a line that is still being written waits.
+
+        A call that raises StorageError has read nothing: the next one begins where it began.
+        """
         events: list[Event] = []
         for name, size in storage.list_sizes(self._folder).items():
             if name.endswith(SUFFIX):
@@ -140,11 +143,21 @@ class Follower:
 
     def _new_lines(self, name: str, size: int) -> list[Event]:
         url, start = storage.join(self._folder, name), self._read.get(name, 0)
+        read = dict(self._read)
+        for name in sorted(storage.list_names(self._folder)):
+            if name.endswith(SUFFIX):
+                events += self._new_lines(name, read)
+        self._read = read
+        return sorted(events, key=lambda event: float(event["time"]))
+
+    def _new_lines(self, name: str, read: dict[str, int]) -> list[Event]:
+        url, start = storage.join(self._folder, name), read.get(name, 0)
+        size = storage.size(url)
         if size <= start:
             return []
         text = storage.read_range(url, start, size - start)
         whole = text[: text.rfind(b"\n") + 1]
-        self._read[name] = start + len(whole)
+        read[name] = start + len(whole)
         return [event for line in whole.splitlines() if (event := self._parse(line)) is not None]
 
     def _parse(self, line: bytes) -> Event | None:

@@ -7,9 +7,11 @@ import ray
 from ray.train.v2._internal import constants
 
 from system.foundation import storage
+from system.foundation.errors import StorageError
 from system.foundation.settings.evaluation import NoEvaluation
 from system.launch.driver import RAY_LIST
 from system.launch.driver import Plan
+from system.launch.driver import _news
 from system.launch.driver import _ray_settings
 from system.launch.driver import _Thread
 from system.launch.driver import check_cluster
@@ -21,6 +23,7 @@ from system.launch.driver import trainer
 from system.launch.preflight import Resources
 from system.launch.worker import Assignment
 from system.launch.worker import next_attempt
+from system.telemetry.ledger import Follower
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 
@@ -147,3 +150,18 @@ def test_what_fit_raises_is_raised_in_the_main_thread():
     while not well.join(0.05):
         pass
     well.raise_error()
+
+
+def test_a_store_that_is_down_for_a_while_is_no_end_but_no_news(tmp_path, monkeypatch, caplog):
+    follower = Follower(str(tmp_path))
+    with Ledger(str(tmp_path), "a", run="r") as ledger:
+        ledger.write("checkpoint", images_seen=1)
+    with monkeypatch.context() as down:
+
+        def refuse(place):
+            raise StorageError(f"{place}: unreachable")
+
+        down.setattr(storage, "list_names", refuse)
+        assert _news(follower) == []
+    assert "the ledger cannot be read at present" in caplog.text
+    assert [event["images_seen"] for event in _news(follower)] == [1]

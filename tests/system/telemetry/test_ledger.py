@@ -85,6 +85,25 @@ def test_a_follower_sees_each_event_once_and_waits_for_whole_lines(url):
         assert [e["images_seen"] for e in follower.poll()] == [2, 3]
 
 
+def test_a_follower_that_finds_the_store_down_in_the_middle_misses_nothing(url, monkeypatch):
+    for writer in ("a", "b"):
+        with Ledger(url, writer, run="r") as ledger:
+            ledger.write("checkpoint", images_seen=1)
+    follower, read = Follower(url), storage.read_range
+    with monkeypatch.context() as down:
+
+        def refuse(place, start, length):
+            if "b" in place.rpartition("/")[2]:
+                raise StorageError(f"{place}: unreachable")
+            return read(place, start, length)
+
+        down.setattr(storage, "read_range", refuse)
+        with pytest.raises(StorageError):
+            follower.poll()
+    assert len(follower.poll()) == 2
+    assert follower.poll() == []
+
+
 def test_a_line_in_the_making_waits_for_its_end(tmp_path):
     (tmp_path / "ledger").mkdir()
     path = tmp_path / "ledger" / "a.jsonl"
