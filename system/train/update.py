@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 from typing import Protocol
+from typing import runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -89,6 +90,7 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
     return Draws(noise.to(device), drop.to(device))
 
 
+@runtime_checkable
 class PassEngine(Protocol):
     """What a pass asks of an engine."""
 
@@ -101,6 +103,7 @@ class PassEngine(Protocol):
         """Add the gradients of one micro-batch's loss."""
 
 
+@runtime_checkable
 class PassState(Protocol):
     """What a pass reads of a state: all of it is there without an optimiser, too."""
 
