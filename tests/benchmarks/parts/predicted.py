@@ -128,9 +128,6 @@ def _stream(state: TrainState) -> Any:
         global_batch=run.global_batch,
         micro_batch=state.micro_batch,
         images_seen=0,
-        features=None,
-        exclusion=None,
-        on_bad_sample=lambda entry: None,
     )
 
 
