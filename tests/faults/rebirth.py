@@ -9,6 +9,7 @@ uploads behind the loop's back), over gloo, with checkpoints in storage.
 import os
 import pickle
 import random
+import shutil
 import tempfile
 import time
 from concurrent.futures import Future
@@ -36,6 +37,7 @@ from system.train.guards.deadman import Deadman
 from system.train.guards.pulse import Pulse
 from system.train.loop import train
 from system.train.report import StepReport
+from system.train.snapshot import Snapshot
 from system.train.state import TrainState
 from tests.system.train.trials import adversarial
 
@@ -203,30 +205,34 @@ def _live(rank: int, values: dict[str, Any], attempt: int, meeting: str, seen: A
 
 
 class Background:
-    """A reporter that uploads in a thread while training goes on, and keeps the newest few."""
+    """A reporter that saves in a thread while training goes on, and keeps the newest few."""
 
     def __init__(self, state: TrainState, store: CheckpointStore, ledger: Ledger) -> None:
         self._state, self._store, self._ledger = state, store, ledger
         self._thread = ThreadPoolExecutor(1)
-        self._uploads: list[Future[None]] = []
+        self._last: Future[None] | None = None
 
     def report(self, report: StepReport) -> None:
         """Write a report down."""
         self._ledger.write("report", images_seen=report.images_seen, values=report.values)
 
-    def checkpoint(self, folder: Path, images_seen: int, *, evaluate: bool) -> None:
-        """Upload this worker's share, no sooner than the one before."""
-        url = self._store.place(images_seen, self._state.attempt).url
-        self._uploads.append(self._thread.submit(self._upload, folder, images_seen, url))
+    def checkpoint(
+        self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool
+    ) -> None:
+        """Save this worker's share, no sooner than the one before."""
+        self._last = self._thread.submit(self._save, snapshot, folder, images_seen)
 
     def settle(self) -> None:
-        """Wait for all of them; raises what any of them raised."""
-        for each in self._uploads:
-            each.result()
+        """Wait for what is on its way; raises what it raised."""
+        if self._last is not None:
+            self._last.result()
 
-    def _upload(self, folder: Path, images_seen: int, url: str) -> None:
+    def _save(self, snapshot: Snapshot, folder: Path, images_seen: int) -> None:
         world = self._state.world
+        url = self._store.place(images_seen, self._state.attempt).url
+        snapshot.write(folder)
         upload(folder, url, world.rank, world.size)
+        shutil.rmtree(folder)
         if world.is_first:
             self._ledger.write("checkpoint", images_seen=images_seen, checkpoint=url)
-            self._store.prune(KEPT)
+            self._store.prune(lambda whole: whole[-KEPT:])
