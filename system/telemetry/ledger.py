@@ -136,23 +136,15 @@ class Follower:
         A call that raises StorageError has read nothing: the next one begins where it began.
         """
         events: list[Event] = []
-        for name, size in storage.list_sizes(self._folder).items():
-            if name.endswith(SUFFIX):
-                events += self._new_lines(name, size)
-        return sorted(events, key=lambda event: float(event["time"]))
-
-    def _new_lines(self, name: str, size: int) -> list[Event]:
-        url, start = storage.join(self._folder, name), self._read.get(name, 0)
         read = dict(self._read)
-        for name in sorted(storage.list_names(self._folder)):
+        for name, size in sorted(storage.list_sizes(self._folder).items()):
             if name.endswith(SUFFIX):
-                events += self._new_lines(name, read)
+                events += self._new_lines(name, size, read)
         self._read = read
         return sorted(events, key=lambda event: float(event["time"]))
 
-    def _new_lines(self, name: str, read: dict[str, int]) -> list[Event]:
+    def _new_lines(self, name: str, size: int, read: dict[str, int]) -> list[Event]:
         url, start = storage.join(self._folder, name), read.get(name, 0)
-        size = storage.size(url)
         if size <= start:
             return []
         text = storage.read_range(url, start, size - start)

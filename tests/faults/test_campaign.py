@@ -44,7 +44,7 @@ root: {root}
 overlays: [configs/smoke.yaml]
 settings:
   - data.shards={shards}
-  - evaluation={{kind: none}}
+  - "evaluation={{kind: none}}"
   - cluster.cpus_per_worker=0.5
   - run.global_batch=16
   - run.report_every_images=16
