@@ -30,7 +30,7 @@ from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.sources.source import Digits
-from data_pipeline.stream.loader import Stream
+from data_pipeline.stream.stream import Stream
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
 from system.foundation.settings.run import Wandb
