@@ -12,6 +12,7 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 
 KNOWN_RAY = "2.60."
+UNUSED_CALLBACKS = ("DatasetsCallback",)
 # A save that a change of size waits for; then the change costs what no checkpoint has.
 SAVE_PATIENCE_S = 600.0
 
@@ -60,6 +61,11 @@ class Trainer(TorchTrainer):
     def __init__(self, *given: Any, recipe: Recipe, **settings: Any) -> None:
         super().__init__(*given, **settings)
         self._recipe = recipe
+
+    def _create_default_callbacks(self) -> list[Any]:
+        # One starts a process for datasets of Ray's, beside the workers' own start each time.
+        made: list[Any] = super()._create_default_callbacks()
+        return [each for each in made if type(each).__name__ not in UNUSED_CALLBACKS]
 
     def _initialize_and_run_controller(self, **given: Any) -> Any:
         if self.scaling_config.elasticity_enabled:
