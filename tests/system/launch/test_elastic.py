@@ -43,11 +43,11 @@ def test_our_rule_is_for_the_ray_it_was_written_for(stretched, tmp_path, monkeyp
     assert "are trained again" in caplog.text
 
 
-def test_no_process_is_started_for_datasets_that_nobody_reads(recipe, tmp_path):
+def test_what_only_costs_or_harms_does_not_run_beside_the_controller(recipe, tmp_path):
     made = trainer(Plan(recipe, str(tmp_path), 0))
     ours = {type(each).__name__ for each in made._create_default_callbacks()}
     rays = {type(each).__name__ for each in TorchTrainer._create_default_callbacks(made)}
-    assert rays - ours == {"DatasetsCallback"}
+    assert rays - ours == {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 
 
 def test_another_ray_would_start_sizes_that_cannot_be(stretched):
