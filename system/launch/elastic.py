@@ -12,6 +12,11 @@ from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 
 KNOWN_RAY = "2.60."
+# Parts of Ray's controller that this system goes without. One starts a process for Ray's datasets
+# beside every start of workers. The other asks each second whether the controller lives, to free
+# its places if not, and takes no answer for a no: on a machine under load it ended a healthy group.
+# Ray frees the places of a job that has ended by itself, and a job here ends with its controller.
+UNUSED_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 # A save that a change of size waits for; then the change costs what no checkpoint has.
 SAVE_PATIENCE_S = 600.0
 # A label's wanted value may begin with one of these in Ray: then it is more than one value.
@@ -73,6 +78,10 @@ class Trainer(TorchTrainer):
     def __init__(self, *given: Any, recipe: Recipe, **settings: Any) -> None:
         super().__init__(*given, **settings)
         self._recipe = recipe
+
+    def _create_default_callbacks(self) -> list[Any]:
+        made: list[Any] = super()._create_default_callbacks()
+        return [each for each in made if type(each).__name__ not in UNUSED_CALLBACKS]
 
     def _initialize_and_run_controller(self, **given: Any) -> Any:
         if self.scaling_config.elasticity_enabled:

@@ -2,6 +2,7 @@
 
 import pytest
 import ray
+from ray.train.torch import TorchTrainer
 
 from system.foundation.errors import ClusterError
 from system.foundation.settings.evaluation import NoEvaluation
@@ -40,6 +41,13 @@ def test_our_rule_is_for_the_ray_it_was_written_for(stretched, tmp_path, monkeyp
     monkeypatch.setattr(ray, "__version__", "3.0.0")
     assert made._rule() == {}
     assert "are trained again" in caplog.text
+
+
+def test_what_only_costs_or_harms_does_not_run_beside_the_controller(recipe, tmp_path):
+    made = trainer(Plan(recipe, str(tmp_path), 0))
+    ours = {type(each).__name__ for each in made._create_default_callbacks()}
+    rays = {type(each).__name__ for each in TorchTrainer._create_default_callbacks(made)}
+    assert rays - ours == {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 
 
 def test_another_ray_would_start_sizes_that_cannot_be(stretched):
