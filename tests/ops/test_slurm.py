@@ -118,7 +118,7 @@ exec "$@"
 """,
     "ray": """
 [[ $RAY_AUTH_MODE == token && -s $RAY_AUTH_TOKEN_PATH ]]
-[[ $1 == health-check ]] && exit
+if [[ $1 == health-check ]]; then [[ -e $STAND_IN/step-0 ]]; exit; fi  # the head is there
 exec sleep 600
 """,
     "python": """

@@ -161,7 +161,7 @@ def test_a_store_that_is_down_for_a_while_is_no_end_but_no_news(tmp_path, monkey
         def refuse(place):
             raise StorageError(f"{place}: unreachable")
 
-        down.setattr(storage, "list_names", refuse)
+        down.setattr(storage, "list_sizes", refuse)
         assert _news(follower) == []
     assert "the ledger cannot be read at present" in caplog.text
     assert [event["images_seen"] for event in _news(follower)] == [1]
