@@ -7,6 +7,7 @@ was to be submitted and is not known to the cluster is submitted, a pause that w
 is asked for. All of it may be done twice without harm.
 """
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -28,11 +29,17 @@ from system.campaign.trial import shared_arguments
 from system.campaign.trial import trial_recipe
 from system.foundation.config import recipe_digest
 from system.foundation.errors import BadInput
+from system.foundation.errors import ClusterError
 from system.foundation.errors import RecipeError
+from system.foundation.errors import StorageError
 from system.foundation.recipe import Recipe
 from system.launch.pausing import ask_to_pause
 from system.launch.pausing import job_variables
 from system.observe.leaderboard import write
+
+PATIENCE_S = 1800.0  # with a cluster or a store that has answered and does no more
+
+log = logging.getLogger(__name__)
 
 
 def begin(campaign: Campaign, ledger: CampaignLedger, cluster: Cluster, now: float) -> None:
@@ -112,12 +119,24 @@ def follow(
     every_s: float,
     say: Callable[[Standing], None],
 ) -> Standing:
-    """Tick until the campaign is closed and nothing of it runs any more."""
+    """Tick until the campaign is closed and nothing of it runs any more.
+
+    A cluster or a store that does not answer now is asked again: jobs go on meanwhile. Raises what
+    it said where it never answered, or has not for long.
+    """
+    answered: float | None = None
     while True:
-        standing = tick(ledger, cluster, time.time())
-        say(standing)
-        if standing.closed is not None and not standing.open_jobs:
-            return standing
+        try:
+            standing = tick(ledger, cluster, time.time())
+        except (ClusterError, StorageError) as error:
+            if answered is None or time.monotonic() - answered > PATIENCE_S:
+                raise
+            log.warning("%s", error)
+        else:
+            answered = time.monotonic()
+            say(standing)
+            if standing.closed is not None and not standing.open_jobs:
+                return standing
         time.sleep(every_s)
 
 

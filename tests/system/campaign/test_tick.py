@@ -16,6 +16,7 @@ from system.campaign.observation import run_url
 from system.campaign.standing import Standing
 from system.campaign.tick import amend
 from system.campaign.tick import begin
+from system.campaign.tick import follow
 from system.campaign.tick import tick
 from system.campaign.tick import wish
 from system.foundation.errors import BadInput
@@ -228,3 +229,34 @@ def test_limits_may_change_while_it_runs(tmp_path):
     assert standing.campaign.limits.gpu_hours == 9.0
     assert len(standing.open_jobs) == 2  # none is taken away
     assert replay(played.ledger.read()) == []
+
+
+class Stuttering(PlainCluster):
+    """Does not answer for a while after the first turns."""
+
+    asked = 0
+
+    def _answer(self):
+        self.asked += 1
+        if 8 < self.asked < 14:
+            raise ClusterError("nobody answers")
+
+
+def test_who_follows_outlives_a_cluster_that_is_silent_for_a_while(tmp_path, caplog):
+    played = Played(tmp_path)
+    played.cluster = Stuttering()
+
+    def say(standing):
+        for job in standing.open_jobs:
+            if job.name in played.cluster.commands:
+                played.finish(job, 1.0)
+
+    assert follow(played.ledger, played.cluster, 0.01, say).closed.complete
+    assert "nobody answers" in caplog.text
+
+
+def test_who_follows_a_cluster_that_never_answered_is_told(tmp_path):
+    played = Played(tmp_path)
+    played.cluster.is_silent = True
+    with pytest.raises(ClusterError, match="nobody answers"):
+        follow(played.ledger, played.cluster, 0.01, lambda standing: None)
