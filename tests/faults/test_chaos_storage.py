@@ -84,15 +84,18 @@ def outage(storm: Storm, shards: str, tmp_path_factory: Any) -> Iterator[Outage]
         url = f"s3://{bucket}/runs/down"
         settings = small(f"s3://{bucket}/runs", shards, "down", 5000)
         job = start_program(JOB, *settings, "guards.collapse.reports=2", **hooked(folder))
-        wait_for_checkpoint(url, job, after=0.0)
-        storm.weather = {"reset": 1.0}
-        down = time.time()
-        time.sleep(DOWN_S)
-        storm.weather = {}
-        back = time.time()
-        wait_for_checkpoint(url, job, after=back)
-        shocks.plan(folder, {"down": {"collapse": None}})
-        yield Outage(lived(url, job, folder), down, back)
+        try:
+            wait_for_checkpoint(url, job, after=0.0)
+            storm.weather = {"reset": 1.0}
+            down = time.time()
+            time.sleep(DOWN_S)
+            storm.weather = {}
+            back = time.time()
+            wait_for_checkpoint(url, job, after=back)
+            shocks.plan(folder, {"down": {"collapse": None}})
+            yield Outage(lived(url, job, folder), down, back)
+        finally:
+            job.kill()
         s3fs.S3FileSystem.clear_instance_cache()
 
 

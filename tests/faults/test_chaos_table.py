@@ -165,7 +165,7 @@ def test_hangs_are_found_and_their_stacks_kept(
     assert (Path(struck.url) / hang["stacks"]).exists()
     record(
         injected,
-        f"found after {hang['time'] - began:.0f} s ({HANG_S} s or {HANG_UPDATES} updates are "
-        "allowed), stacks in `logs/`, worker ended with exit code 70, restarted",
+        f"found after {hang['time'] - began:.0f} s ({hang['reason']}), stacks in `logs/`, worker "
+        "ended with exit code 70, restarted",
         f"`hang` (stage {hang['stage']}), `failure_decided`", struck.back_after(shock),
     )  # fmt: skip
