@@ -1,6 +1,6 @@
 """What strikes a run, and what becomes of it: one run of the real command lives through it all.
 
-The rows of docs/results/chaos.md, with those of `test_chaos_storage`, are written by
+The rows of docs/results/chaos.md, with that of `test_chaos_disk`, are written by
 
     CHAOS_TABLE=docs/results/chaos.md python -m pytest tests/faults/test_chaos_*.py
 """
