@@ -10,7 +10,7 @@ from tests.faults.shocks import struck
 
 ROOT = Path(__file__).parents[2]
 JOB = "jobs/simflow_digits.py"
-PATIENCE_S = 1500
+PATIENCE_S = 3000  # where so much else goes on that starting a process takes minutes
 BATCH = 64
 # Where a run's rows begin in the report; what is above them stands for itself.
 HEADING = """| injected | what happened | line in the ledger | seconds to go on |
@@ -69,7 +69,10 @@ class Lived:
 
 def lived(url: str, job: Any, folder: Path) -> Lived:
     """A run that ends, once it has; its shocks were planned in `folder`."""
-    said, _ = job.communicate(timeout=PATIENCE_S)
+    try:
+        said, _ = job.communicate(timeout=PATIENCE_S)
+    finally:
+        job.kill()
     times = struck(folder, url.rpartition("/")[2])
     return Lived(read_ledger(url), said, job.returncode, times, url)
 

@@ -21,7 +21,7 @@ from tests.faults.chaos_runs import ROOT
 from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

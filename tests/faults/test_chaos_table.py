@@ -25,7 +25,7 @@ from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
 from tests.system.launch.conftest import start_program
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 # By shock, the updates before it.
 AT = {
