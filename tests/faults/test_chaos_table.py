@@ -1,8 +1,8 @@
 """What strikes a run, and what becomes of it: one run of the real command lives through it all.
 
-The rows of docs/results/chaos.md, with that of `test_chaos_disk`, are written by
+The rows of docs/results/chaos.md are written by
 
-    CHAOS_TABLE=docs/results/chaos.md python -m pytest tests/faults/test_chaos_*.py
+    CHAOS_TABLE=docs/results/chaos.md python -m pytest tests/faults/test_chaos_table.py
 """
 
 import time
