@@ -51,6 +51,7 @@ from system.launch.locks import driver_lock
 from system.launch.placement import Placement
 from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
+from system.launch.ray_list import ListForgiven
 from system.launch.resumption import tell_of_start
 from system.launch.retention import Keeper
 from system.launch.retention import retention
@@ -206,7 +207,7 @@ def trainer(plan: Plan) -> Trainer:
                 relax_collectives_on_preemption=False,
             ),
             checkpoint_config=retention(),
-            callbacks=[FailureWatch(plan.url, recipe, placement), placement],
+            callbacks=[FailureWatch(plan.url, recipe, placement), placement, ListForgiven()],
         ),
         validation_config=_validation(plan),
     )

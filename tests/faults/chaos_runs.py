@@ -1,6 +1,8 @@
 """Small runs of the real command for the chaos table, what became of them, and the table's rows."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,21 @@ BATCH = 64
 HEADING = """| injected | what happened | line in the ledger | seconds to go on |
 | --- | --- | --- | --- |
 """
+
+
+@contextmanager
+def variables(**given: str) -> Iterator[None]:
+    """The environment of what is started within."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def hooked(folder: Path) -> dict[str, str]:

@@ -22,7 +22,8 @@ from system.train.state import TrainState
 
 HOUR_S = 3600.0
 MOST_IMAGES = 16  # of a pass, for which the memory suffices
-Plan = dict[str, dict[str, int]]  # of each run, by shock: the images seen when it comes
+# Of each run, by shock: the images seen when it comes; None: whatever was seen.
+Plan = dict[str, dict[str, int | None]]
 
 
 def prepare(folder: Path) -> None:
@@ -32,8 +33,9 @@ def prepare(folder: Path) -> None:
 
 
 def plan(folder: Path, planned: Plan) -> None:
-    """Say what comes when."""
-    (folder / "plan.json").write_text(json.dumps(planned))
+    """Say what comes when; also while a run goes on, which finds one plan or the other."""
+    (folder / "plan.json.new").write_text(json.dumps(planned))
+    (folder / "plan.json.new").replace(folder / "plan.json")
 
 
 def set_clock(folder: Path, seconds: float) -> None:
@@ -61,7 +63,7 @@ def let_in(loop: ModuleType, folder: str) -> None:
         run = state.recipe.run.name
         planned = json.loads((place / "plan.json").read_text()).get(run, {})
         for shock, images_seen in planned.items():
-            if images_seen == state.progress.images_seen:
+            if images_seen in (None, state.progress.images_seen):
                 SHOCKS[shock](Struck(place, run, shock, state))
         return update(state, stream)
 
@@ -137,6 +139,14 @@ def dead_rank(struck: Struck) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def collapse(struck: Struck) -> None:
+    """From now on the encoder says the same of all images."""
+    if struck.is_first():
+        struck.note()
+        encoder = struck.state.engine.module.autoencoder.encoder
+        encoder.register_forward_hook(lambda module, given, out: torch.zeros_like(out) * out)
+
+
 def hung_loader(struck: Struck) -> None:
     """Once, the first worker's decoding processes stand still: soon nothing comes from them."""
     if struck.rank == 0 and struck.is_first():
@@ -177,6 +187,6 @@ SHOCKS: dict[str, Callable[[Struck], None]] = {
     each.__name__: each
     for each in (
         not_a_number, spike, poison, out_of_memory, dead_rank, hung_loader, hung_collective,
-        clock_forward, clock_back, clock_right,
+        collapse, clock_forward, clock_back, clock_right,
     )
 }  # fmt: skip
