@@ -146,8 +146,7 @@ def compared(name: str, expected: Predicted, found: Measured) -> Iterator[Row]:
 
 
 def _world() -> World:
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    return World(device=device)
+    return World(device_name="cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def _write_teacher(url: str) -> None:
