@@ -64,7 +64,8 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "tarflow_64, small": ("tarflow_64.yaml", "small/pixels.yaml", *ON_DIGITS),
     "tarflow_64_rrepa, small": (
-        "tarflow_64_rrepa.yaml", "small/pixels.yaml", *ON_DIGITS, "flow.patch=2",
+        "tarflow_64_rrepa.yaml", "variants/rrepa.yaml", "small/pixels.yaml", *ON_DIGITS,
+        "flow.patch=2", "objective.alignment.places=[[-1, 1]]",
         f"objective.alignment.teacher.model={TEACHER}", "objective.alignment.teacher.width=16",
         "objective.alignment.teacher.image_size=null",
         "objective.alignment.teacher.weights={folder}/teacher.safetensors",

@@ -150,8 +150,10 @@ def _engine(
 
 
 def _buckets(recipe: Recipe, engines: int, stage: int) -> float:
-    """One of its full length for every engine, however small that is, in stages 2 and 3."""
-    return float(narrow(recipe) * BUCKET_ELEMENTS * engines) if stage >= 2 else 0.0
+    """Of its full length, however small the engine is. In stage 3 every engine keeps one; in stage 2
+    it is let go after the engine's step, before the next engine has its own."""
+    at_once = {2: 1, 3: engines}.get(stage, 0)
+    return float(narrow(recipe) * BUCKET_ELEMENTS * at_once)
 
 
 def _step(whole: float, stage: int) -> float:
