@@ -29,7 +29,7 @@ test: $(DEVELOPER) ## Run the tests that need no GPU and are not slow, with cove
 
 .PHONY: test-slow
 test-slow: $(DEVELOPER) ## Run the slow tests: storms, soaks, whole recipes as submitted jobs
-	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not gpu and not by_hand" $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(DEVELOPER) ## Check style, imports, types and layers

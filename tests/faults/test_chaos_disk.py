@@ -21,7 +21,9 @@ from tests.faults.chaos_runs import ROOT
 from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ from tests.faults.chaos_runs import variables
 from tests.faults.storm import Storm
 from tests.system.launch.conftest import start_program
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
+]  # fmt: skip
 
 DOWN_S = 60
 

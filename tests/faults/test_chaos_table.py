@@ -25,7 +25,9 @@ from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
 from tests.system.launch.conftest import start_program
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
+]  # fmt: skip
 
 # By shock, the updates before it.
 AT = {

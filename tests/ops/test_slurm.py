@@ -296,6 +296,7 @@ def kinds(run: Path) -> dict[str, dict]:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.chaos
 @pytest.mark.timeout(2 * PATIENCE_S)
 def test_a_job_that_is_taken_away_saves_is_queued_again_and_goes_on(

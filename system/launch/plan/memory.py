@@ -150,8 +150,8 @@ def _engine(
 
 
 def _buckets(recipe: Recipe, engines: int, stage: int) -> float:
-    """Of its full length, however small the engine is. In stage 3 every engine keeps one; in stage 2
-    it is let go after the engine's step, before the next engine has its own."""
+    """Of its full length, however small the engine is. In stage 3 every engine keeps one; in stage
+    2 it is let go after the engine's step, before the next engine has its own."""
     at_once = {2: 1, 3: engines}.get(stage, 0)
     return float(narrow(recipe) * BUCKET_ELEMENTS * at_once)
 
