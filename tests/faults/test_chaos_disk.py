@@ -22,8 +22,12 @@ from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
 
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
-]  # fmt: skip
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.by_hand,
+    pytest.mark.timeout(3600),
+]
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,12 @@ from tests.faults.storm import Storm
 from tests.system.launch.conftest import start_program
 
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
-]  # fmt: skip
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.by_hand,
+    pytest.mark.timeout(3600),
+]
 
 DOWN_S = 60
 

@@ -26,8 +26,12 @@ from tests.faults.chaos_runs import small
 from tests.system.launch.conftest import start_program
 
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.by_hand, pytest.mark.timeout(3600)
-]  # fmt: skip
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.by_hand,
+    pytest.mark.timeout(3600),
+]
 
 # By shock, the updates before it.
 AT = {
@@ -45,11 +49,14 @@ UPDATES = 68
 # where a busy machine is merely slow.
 HANG_S, HANG_UPDATES = 40, 10
 GUARDS = [
-    "guards.spikes.least_updates=6", "guards.spikes.odd_updates=1",
-    "guards.spikes.updates_before=0", "guards.spikes.loss_deviations=100",
+    "guards.spikes.least_updates=6",
+    "guards.spikes.odd_updates=1",
+    "guards.spikes.updates_before=0",
+    "guards.spikes.loss_deviations=100",
     "guards.spikes.gradient_deviations=50",
-    f"guards.hangs.least_s={HANG_S}", f"guards.hangs.typical_updates={HANG_UPDATES}",
-]  # fmt: skip
+    f"guards.hangs.least_s={HANG_S}",
+    f"guards.hangs.typical_updates={HANG_UPDATES}",
+]
 
 
 @pytest.fixture(scope="module")
