@@ -59,7 +59,7 @@ class RayCluster:
         headers = {"Authorization": f"Bearer {token}"} if token else None
         try:
             self._client = JobSubmissionClient(address, headers=headers)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise _silent(address, error) from error
 
     def resources(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class RayCluster:
         try:
             answer = self._client._do_request("GET", NODES)
             nodes = answer.json()["data"]["result"]["result"]
-        except (ConnectionError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise _silent(self._address, error) from error
         total: dict[str, float] = {}
         for node in nodes:
@@ -104,7 +104,7 @@ class RayCluster:
                 runtime_env={"working_dir": str(ROOT), "env_vars": known},
                 metadata={"script": script, "commit": known[COMMIT_VARIABLE]},
             )
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             if self._info(job) is None:
                 raise _silent(self._address, error) from error
 
@@ -112,7 +112,7 @@ class RayCluster:
         """End a job at once; nothing happens where it has ended."""
         try:
             self._client.stop_job(job)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             if self._info(job) is not None:
                 raise _silent(self._address, error) from error
 
@@ -123,7 +123,7 @@ class RayCluster:
             if "does not exist" in str(error):
                 return None
             raise _silent(self._address, error) from error
-        except ConnectionError as error:
+        except OSError as error:
             raise _silent(self._address, error) from error
 
 

@@ -49,6 +49,14 @@ def test_the_folder_is_short_enough_for_sockets(monkeypatch):
     assert module._short_temporary() == "/tmp"
 
 
+def lives(process):
+    """Whether it is there, and not only to be asked for its exit code."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.ray
 def test_it_answers_to_the_token_alone_and_leaves_nothing(monkeypatch):
     with local_ray(cpus=2.0, port=0) as running:
@@ -64,7 +72,7 @@ def test_it_answers_to_the_token_alone_and_leaves_nothing(monkeypatch):
         assert (running.folder / "token").stat().st_mode & 0o077 == 0
         assert running.token
     assert marked(running.mark) == []
-    assert not any(process.is_running() for process in processes)
+    assert not any(lives(process) for process in processes)
     assert not running.folder.exists()
 
 
