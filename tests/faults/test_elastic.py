@@ -169,6 +169,7 @@ def test_nodes_come_and_go_and_every_image_counts_once(
     assert lost[2] <= EVERY + 1
 
 
+@pytest.mark.by_hand
 def test_a_node_on_which_workers_fail_is_left_out_of_every_size(
     nodes: Nodes, shards: str, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_every_cause_stands_beside_what_was_foreseen() -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_a_soak_of_minutes_tells_what_it_came_to(tmp_path: Path) -> None:
