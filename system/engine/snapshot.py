@@ -143,8 +143,8 @@ class Collector(CheckpointEngine):
         return True
 
     def load(self, path: str, map_location: Any = None) -> Any:
-        """Never asked for."""
-        raise NotImplementedError
+        """Refused: this one stands in for the engine's own while it saves, and reads nothing."""
+        raise TypeError(f"{path}: what collects a state for a save does not read one")
 
 
 @dataclass(slots=True)

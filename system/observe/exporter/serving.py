@@ -42,10 +42,10 @@ def serving(settings: Exporting) -> Iterator[str]:
     collector = FleetCollector(
         storage.absolute(settings.root), price_per_worker_hour=settings.price_per_worker_hour
     )
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(collector)
     try:
-        server, thread = start_http_server(settings.port, settings.host, registry)
+        server, thread = start_http_server(settings.port, settings.host, collected)
     except OSError as error:
         raise BadInput(
             f"{settings.host}:{settings.port} cannot be listened at ({error.strerror}): give "

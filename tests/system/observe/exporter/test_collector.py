@@ -15,9 +15,9 @@ from tests.system.observe.exporter.test_samples import board
 
 
 def shown(collector: FleetCollector) -> dict[str, float]:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    lines = generate_latest(registry).decode().splitlines()
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(collector)
+    lines = generate_latest(collected).decode().splitlines()
     pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
     return {name: float(value) for name, value in pairs}
 
