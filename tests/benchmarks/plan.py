@@ -127,8 +127,8 @@ def compared(name: str, expected: Predicted, found: Measured) -> Iterator[Row]:
     """How far each prediction is from what was measured, in per cent, with its bound."""
     held = expected.held
     state = held.weights + held.masters + held.moments + held.averages + held.frozen
-    if expected.stage == 3:  # its bucket and its gradients are there all the time
-        state += held.buckets + held.masters
+    if expected.stage != 2:  # gradients in float32 are there all the time, and stage 3's bucket
+        state += held.masters + held.buckets
     pairs: dict[str, tuple[float, float, Bound]] = {
         "parameters": (expected.parameters, found.parameters, EXACT),
         "operations": (expected.flops, found.flops, OPERATIONS),

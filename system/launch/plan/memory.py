@@ -104,12 +104,18 @@ def held(made: Shadow, stage: int, workers: int, passes: int, highest: tuple[Cou
         engines.append((sizes(made.critic.module), 1))
     parts = [_engine(recipe, each, stage, workers, averages) for each, averages in engines]
     trained = sum(each.trained for each, _ in engines)
-    # Of float32: in stage 3 from the start, else as they come; a further pass finds them there.
+    # In float32, in stages 1 (of bf16) and 3, and in a further pass, they are there from the start;
+    # else they come one by one. In stage 1 those of the pass itself come beside them.
     whole = WIDE * trained / (workers if stage >= 2 else 1)
-    are_there = stage == 3 or passes > 1
-    activations, growing = taken.highest(images, 0.0 if are_there else whole / max(1, trained))
+    if sums_apart(recipe, stage):
+        there, growth = whole, float(narrow(recipe))
+    elif stage == 3 or passes > 1:
+        there, growth = whole, 0.0
+    else:
+        there, growth = 0.0, whole / max(1, trained)
+    activations, growing = taken.highest(images, growth)
+    gradients = there + growing
     buckets = _buckets(recipe, len(engines), stage)
-    gradients = whole if are_there else growing
     step = _step(whole, stage)
     if step + buckets * (stage == 3) > gradients + buckets + activations:
         activations, gradients, buckets = 0.0, step, buckets * (stage == 3)
@@ -130,6 +136,12 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 def narrow(recipe: Recipe) -> int:
     """Bytes of a number in a pass."""
     return 2 if recipe.engine.precision == "bf16" else WIDE
+
+
+def sums_apart(recipe: Recipe, stage: int) -> bool:
+    """Whether gradients of passes are summed into tensors of float32 that are always there: so does
+    DeepSpeed's BF16_Optimizer."""
+    return stage == 1 and recipe.engine.precision == "bf16"
 
 
 def has_masters(recipe: Recipe, stage: int) -> bool:

@@ -25,6 +25,13 @@ from system.train.assemble import assemble
 from system.train.state import TrainState
 from system.train.update import update
 
+# Where DeepSpeed's optimisers keep the weights in float32: stage 1 in bf16, stages 1 and 2, stage 3.
+MASTERS = (
+    "fp32_groups_flat_partition",
+    "single_partition_of_fp32_groups",
+    "fp32_partitioned_groups_flat",
+)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -89,6 +96,7 @@ class _Saved:
         self._engine_forward = state.engine.forward
         weights = [*state.engine.module.parameters(), *state.engine.module.buffers()]
         self._known = {each.untyped_storage()._cdata for each in weights}
+        self._seen: set[int] = set()
         self._held: list[torch.UntypedStorage] = []  # so that no other takes a place meanwhile
 
     def __enter__(self) -> "_Saved":
@@ -101,9 +109,9 @@ class _Saved:
 
     def _forward(self, *inputs: Any) -> Any:
         self.bytes = 0
-        for each in inputs:
-            if isinstance(each, Tensor):
-                self._known.add(each.untyped_storage()._cdata)
+        self._seen = {
+            each.untyped_storage()._cdata for each in inputs if isinstance(each, Tensor)
+        } | self._known
         with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
             output = self._engine_forward(*inputs)
         self._held.clear()
@@ -111,8 +119,8 @@ class _Saved:
 
     def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:
-            self._known.add(storage._cdata)
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
             self._held.append(storage)
             self.bytes += storage.nbytes()
         return tensor
@@ -135,8 +143,7 @@ def _shares(engine: Engine) -> tuple[int, int, int]:
     """Masters, moments and averages of DeepSpeed's optimiser on this worker."""
     outer = engine._engine.optimizer
     inner = engine._engine.basic_optimizer
-    groups = getattr(outer, "single_partition_of_fp32_groups", None)
-    masters = groups if groups is not None else getattr(outer, "fp32_partitioned_groups_flat", [])
+    masters = next(getattr(outer, name) for name in MASTERS if hasattr(outer, name))
     states = [state for state in inner.state.values() if state]
     moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
     averages = [value for state in states for key, value in state.items() if "average" in key]
