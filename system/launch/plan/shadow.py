@@ -5,6 +5,7 @@ is counted is what would be computed; only there is no memory to it and no time.
 weights are not at hand the shape is known all the same.
 """
 
+import gc
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -141,6 +142,7 @@ def count(made: Shadow, images: int) -> Counted:
         _kept(made, live, kept),
         _taken_gradients(made, live) as course,
         fused_attention(made.kind),
+        _uncollected(),
         flops,
         live,
     ):
@@ -239,6 +241,19 @@ def _counted_forward(made: Shadow, flops: Any, found: Counter[str]) -> Iterator[
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What a cycle of references holds stays: recomputed layers leave some, and when Python would
+    find them depends on all that the process did before."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

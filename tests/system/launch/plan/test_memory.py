@@ -36,6 +36,15 @@ def test_gradients_of_earlier_passes_are_there_from_the_start(made) -> None:
     assert held(made, 1, 4, 2, LARGE).gradients == 4 * trained
 
 
+def test_the_first_stage_sums_gradients_in_tensors_of_its_own(made, make_recipe) -> None:
+    trained = sizes(made.engine.module).trained
+    end = (Course(((0.0, 1e12, trained),)), 1)
+    assert held(made, 1, 4, 1, LARGE).gradients == 4 * trained
+    assert held(made, 1, 4, 1, end).gradients == (4 + 2) * trained
+    wide = shadow(make_recipe(engine=Engine(precision="fp32", zero_stage=1)), "cpu")
+    assert held(wide, 1, 4, 1, LARGE).gradients == 0
+
+
 def test_the_sum_of_activations_and_gradients_is_looked_at_moment_by_moment() -> None:
     taken = Course(((0.0, 10.0, 0), (1.0, 4.0, 3), (2.0, 0.0, 6)))
     assert taken.highest(1) == (10.0, 0.0)
