@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,15 +167,26 @@ def name_of(images_seen: int, attempt: int) -> str:
     return f"{images_seen:012d}-{attempt}"
 
 
-def upload(folder: Path, url: str, rank: int, size: int) -> None:
-    """Copy one worker's files to the checkpoint's url; its commit marker goes last."""
+def upload(
+    folder: Path, url: str, rank: int, size: int, *, names: Iterable[str] | None = None
+) -> None:
+    """Copy one worker's files to the checkpoint's url; its commit marker goes last.
+
+    `names` are those that were written, by default all that are there: whoever wrote them knows
+    better, should the folder be going. Raises OSError where one of them is missing.
+    """
     files: dict[str, dict[str, Any]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
+    for name in sorted(_names_in(folder) if names is None else names):
+        path = folder / name
         files[name] = {"bytes": path.stat().st_size, "xxh3": _digest(str(path))}
         storage.copy_out(path, storage.join(url, name))
     marker = json.dumps(files, indent=1).encode()
     storage.write_bytes(storage.join(url, f"COMMITTED.{rank}-of-{size}.json"), marker)
+
+
+def _names_in(folder: Path) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def flaw(url: str, *, verify: bool = True) -> str | None:

@@ -196,8 +196,8 @@ class Snapshot:
     taken: list[Taken] = field(repr=False)
     is_released: bool = False
 
-    def write(self, folder: Path) -> None:
-        """Write this worker's share into the local `folder`.
+    def write(self, folder: Path) -> list[str]:
+        """Write this worker's share into the local `folder`; the names of its files there.
 
         Raises RuntimeError after `release`: an empty folder would look like a whole share.
         """
@@ -208,6 +208,7 @@ class Snapshot:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (folder / name).open("wb") as file:
                 torch.save(content, file)
+        return [*self.files]
 
     def averaged(self, which: int) -> dict[str, Tensor]:
         """The averaged weights, by the place of their decay, on rank 0; empty elsewhere.

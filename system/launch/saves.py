@@ -49,9 +49,9 @@ class Saves:
         self._idle = threading.Event()
         self._idle.set()
 
-    def settle(self) -> None:
-        """Return when none is on its way."""
-        self._idle.wait()
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Return when none is on its way, or after so long."""
+        self._idle.wait(timeout_s)
 
     def begin(self, snapshot: Snapshot, folder: Path, images_seen: int) -> Callable[[], None]:
         """What brings the state to storage by way of `folder`: to be called in a thread, once."""
@@ -59,15 +59,18 @@ class Saves:
         return partial(self._save, snapshot, folder, images_seen)
 
     def _save(self, snapshot: Snapshot, folder: Path, images_seen: int) -> None:
-        start = time.monotonic()
-        place = self._store.place(images_seen, self._attempt)
         try:
-            self._write(snapshot, folder, images_seen)
-            written = time.monotonic()
-            self._upload(folder, place.url, images_seen)
+            self._bring(snapshot, folder, images_seen)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             self._idle.set()
+
+    def _bring(self, snapshot: Snapshot, folder: Path, images_seen: int) -> None:
+        start = time.monotonic()
+        place = self._store.place(images_seen, self._attempt)
+        names = self._write(snapshot, folder, images_seen)
+        written = time.monotonic()
+        self._upload(folder, place.url, names, images_seen)
         end = time.monotonic()
         self._on_upload(end - start)
         if self._world.is_first:
@@ -76,22 +79,23 @@ class Saves:
                 write_s=written - start, upload_s=end - start,
             )  # fmt: skip
 
-    def _write(self, snapshot: Snapshot, folder: Path, images_seen: int) -> None:
+    def _write(self, snapshot: Snapshot, folder: Path, images_seen: int) -> list[str]:
         try:
-            snapshot.write(folder)
+            return snapshot.write(folder)
         except Exception as error:
             self._tell(images_seen, error)
             raise
 
-    def _upload(self, folder: Path, url: str, images_seen: int) -> None:
+    def _upload(self, folder: Path, url: str, names: list[str], images_seen: int) -> None:
         end, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
         while True:
             try:
-                upload(folder, url, self._world.rank, self._world.size)
+                upload(folder, url, self._world.rank, self._world.size, names=names)
                 return
             except (OSError, StorageError) as error:
                 self._tell(images_seen, error)
-                if is_full(error) or time.monotonic() + pause_s > end:
+                is_gone = not folder.exists()  # with the worker: who waits for it waits for ever
+                if is_full(error) or is_gone or time.monotonic() + pause_s > end:
                     raise
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -54,6 +54,9 @@ from system.train.snapshot import Snapshot
 from system.train.state import TrainState
 
 ASK_TIMEOUT_S = 0.2
+# So long a worker that fails lets a save end, which spares what would be done again. Others may be
+# gone that take part in it.
+SETTLE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +106,14 @@ def work(values: dict[str, Any]) -> None:
             reporter = RayReporter(
                 recipe, store, world, ledger, attempt, on_upload=announced.note_upload
             )
-            train(
-                state, store, reporter, ledger,
-                scratch=Path(at), pulse=pulse, announcements=announced,
-            )  # fmt: skip
+            try:
+                train(
+                    state, store, reporter, ledger,
+                    scratch=Path(at), pulse=pulse, announcements=announced,
+                )  # fmt: skip
+            finally:
+                with pulse.saving():
+                    reporter.settle(SETTLE_S)  # a save that is on its way reads the folder
             # The last upload goes on in a thread of Ray's; the folder must outlive it.
             with pulse.saving():
                 announced.settle()
@@ -140,9 +147,9 @@ class RayReporter:
         """Write a report down."""
         self._ledger.write("report", images_seen=report.images_seen, values=report.values)
 
-    def settle(self) -> None:
-        """Return when no checkpoint is on its way."""
-        self._saves.settle()
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Return when no checkpoint is on its way, or after so long."""
+        self._saves.settle(timeout_s)
 
     def checkpoint(
         self, snapshot: Snapshot, folder: Path, images_seen: int, *, evaluate: bool

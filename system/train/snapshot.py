@@ -23,24 +23,27 @@ class Snapshot:
     decays: tuple[float, ...]  # of the averages
     statement: Callable[[], dict[str, Any]] | None  # what state.json says; on rank 0
 
-    def write(self, folder: Path) -> None:
-        """Write it into a local folder, and let its memory be used again.
+    def write(self, folder: Path) -> list[str]:
+        """Write it into a local folder, and let its memory be used again; the names of its files.
 
         All workers must take part, each in one thread. Raises OSError where the disk does not take
         it, RuntimeError where another worker is gone.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.engine.write(folder / "engine")
+            names = [f"engine/{name}" for name in self.engine.write(folder / "engine")]
             if self.critic is not None:
-                self.critic.write(folder / "critic")
+                names += [f"critic/{name}" for name in self.critic.write(folder / "critic")]
             for which, decay in enumerate(self.decays):
                 averaged = self.engine.averaged(which)
                 if self.statement is not None:
                     name = further_average(decay) if which else AVERAGED
                     safetensors.torch.save_file(averaged, folder / name)
+                    names.append(name)
             if self.statement is not None:
                 (folder / STATE).write_text(json.dumps(self.statement(), indent=1))
+                names.append(STATE)
+            return names
         finally:
             self.engine.release()
             if self.critic is not None:

@@ -48,6 +48,14 @@ def break_file(url: str, change: Callable[[bytes], bytes] | None) -> None:
         checkpoints.storage.write_bytes(url, change(content))
 
 
+def test_a_file_that_was_written_and_is_gone_leaves_it_uncommitted(store, tmp_path) -> None:
+    place = store.place(64, 1)
+    (tmp_path / "rank0.pt").write_bytes(b"0")
+    with pytest.raises(OSError, match=r"rank1\.pt"):
+        upload(tmp_path, place.url, 0, 1, names=["rank0.pt", "rank1.pt"])
+    assert store.all() == []
+
+
 def test_an_empty_store_has_no_latest(store) -> None:
     assert store.latest() is None
     assert store.all() == []

@@ -1,6 +1,7 @@
 """Saves in threads of their own, to stores that fail, with real snapshots of a few numbers."""
 
 import errno
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -71,6 +72,36 @@ def test_the_next_one_waits_until_it_is_on_its_way_no_more(saves, tmp_path) -> N
     assert waiting.is_alive()
     save()
     waiting.join()
+
+
+def test_one_that_waits_may_have_had_enough(saves, tmp_path) -> None:
+    save = saves.begin(taken(), tmp_path / "local", 8)
+    saves.settle(0.01)
+    save()
+    saves.settle(60)
+
+
+def test_a_folder_that_is_gone_is_given_up_at_once_and_nothing_committed(saves, tmp_path) -> None:
+    place = tmp_path / "run/checkpoints"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("in the way")
+
+    def said() -> dict:  # the last thing that is written
+        threading.Thread(target=remove_when_written, args=(tmp_path / "local",)).start()
+        return {"images_seen": 8}
+
+    held = taken()
+    save = saves.begin(Snapshot(held.engine, None, held.decays, said), tmp_path / "local", 8)
+    with pytest.raises((OSError, StorageError)):
+        save()
+    place.unlink(missing_ok=True)
+    assert CheckpointStore(str(place)).all() == []
+
+
+def remove_when_written(folder: Path) -> None:
+    while not (folder / "state.json").exists():
+        time.sleep(0.001)
+    shutil.rmtree(folder)
 
 
 def test_a_store_that_fails_for_a_while_is_asked_again(saves, tmp_path) -> None:
