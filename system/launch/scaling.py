@@ -95,6 +95,7 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         self._left_out: frozenset[str] = frozenset()  # at that look
         self._reserved: dict[str, Any] | None = None
         self._room = 0
+        self._in_vain = 0  # workers for which there is room on nodes that are left out
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         """The size of a group that is to start."""
@@ -119,6 +120,10 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         self._replacement.begin()
         return NoopDecision()
 
+    def _get_num_workers_for_resource_request(self) -> int:
+        # Ray reserves places without knowing which nodes are left out; those places are of no use.
+        return super()._get_num_workers_for_resource_request() + self._in_vain
+
     def _count_possible_workers(self, reserved_resources: Mapping[str, Any]) -> int:
         possible = super()._count_possible_workers(reserved_resources)
         return largest_up_to(min(possible, self._room), self._world_sizes)
@@ -140,11 +145,13 @@ class SavingScalingPolicy(ElasticScalingPolicy):
         try:
             reserved: dict[str, Any] = ray.get(asked, timeout=COORDINATOR_TIMEOUT_S)
             present = present_nodes(self._labels, self._left_out)
+            without = resources_of(self._left_out)
         except Exception:  # whatever it is, the group stays as it is until the next look
             log.warning("the cluster's resources are not known now", exc_info=True)
             return None
         wanted = self.scaling_config._resources_per_worker_not_none
         self._room = room(list(present.values()), wanted, self._kept)
+        self._in_vain = sum(room([each], wanted, {}) for each in without)
         return {name: part for name, part in reserved.items() if name in present}
 
 
@@ -173,6 +180,11 @@ def present_nodes(
         for node, is_there in zip(nodes, answered, strict=True)
         if is_there
     }
+
+
+def resources_of(names: Collection[str]) -> list[dict[str, float]]:
+    """The resources of those of the nodes, by their ids, that are there."""
+    return [n["Resources"] for n in ray.nodes() if n["Alive"] and n["NodeID"] in names]
 
 
 def answers(place: tuple[str, int]) -> bool:

@@ -1,9 +1,13 @@
 """Nodes of a real Ray go and come while a run trains: announced, unannounced, and new ones."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,8 @@ from data_pipeline.pack.pack import PackRecipe
 from data_pipeline.pack.pack import pack
 from data_pipeline.sources.source import Digits
 from system.telemetry.ledger import read_ledger
+from tests.faults.nodes import LOOPBACK
+from tests.faults.nodes import OBJECT_STORE_BYTES
 from tests.faults.nodes import Nodes
 from tests.faults.nodes import ray_nodes
 from tests.system.launch.conftest import start_program
@@ -109,6 +115,32 @@ def let_go(nodes: Nodes, leaving: str, run: Trained, attempt: int) -> None:
     nodes.kill(leaving)
 
 
+@contextmanager
+def started_by_hand(nodes: Nodes, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A node as people start it, which SIGTERM announces before it ends."""
+    command = [
+        sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1",
+        f"--address={nodes.environment['RAY_ADDRESS']}", f"--node-ip-address={LOOPBACK}",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+    ]  # fmt: skip
+    told = nodes.environment | {
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(NOTICE_S),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # for more nodes, here as there
+    }
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, env=os.environ | told, stdout=said, stderr=said)
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while b"Ray runtime started" not in log.read_bytes():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()  # where it has not ended; Ray has a process that ends the node then
+            process.wait()
+
+
 def raylet_of(process: int) -> psutil.Process:
     """The process of Ray's that stands for a worker's node."""
     found = psutil.Process(process).parent()
@@ -139,6 +171,22 @@ def test_a_node_that_goes_as_announced_costs_no_update(
     assert run.end()[0] == 0
     (notice,) = run.events("notice", 1)
     assert NOTICE_S - 20 < notice["seconds_left"] < NOTICE_S
+
+
+def test_sigterm_to_a_node_that_ray_start_keeps_announces_its_end(
+    nodes: Nodes, shards: str, tmp_path: Path
+) -> None:
+    with started_by_hand(nodes, tmp_path / "node.log") as going:
+        run = Trained(nodes, shards, tmp_path, "cluster.workers=1")
+        run.wait_for("report", 3)
+        nodes.add()
+        going.terminate()
+        run.wait_for("standing_by")
+        run.wait_for("report", 3, attempt=2)
+        assert going.wait(PATIENCE_S) is not None
+    assert seen(run.events("resumed", 2)) == seen(run.events("standing_by", 1))
+    assert run.end()[0] == 0
+    assert [event["cause"] for event in run.events("standing_by", 1)] == ["preemption"]
 
 
 def test_nodes_come_and_go_and_every_image_counts_once(

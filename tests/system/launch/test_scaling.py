@@ -9,6 +9,7 @@ from ray.cluster_utils import Cluster
 from system.launch.scaling import answers
 from system.launch.scaling import largest_up_to
 from system.launch.scaling import present_nodes
+from system.launch.scaling import resources_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_a_node_that_is_left_out_is_no_room_for_workers():
         assert {node["CPU"] for node in present_nodes({}).values()} == {1.0, 2.0}
         (left,) = present_nodes({}, {joined}).values()
         assert left["CPU"] == 1.0
+        assert [node["CPU"] for node in resources_of({joined, "gone"})] == [2.0]
     finally:
         ray.shutdown()
         cluster.shutdown()
