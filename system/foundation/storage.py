@@ -27,6 +27,7 @@ from system.foundation.errors import BadInput
 from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # how a system says that there is no space
 _UNFINISHED = ".part"
 _WRITE_BUFFER = 2**20
 _REMOVERS = 10  # programs that may get into each other's way over one folder
@@ -279,6 +280,6 @@ def _named(url: str, verb: str, errors: type[Exception] = Exception) -> Iterator
     except TrainingSystemError:
         raise
     except errors as error:  # each store has errors of its own
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        full = isinstance(error, OSError) and error.errno in FULL
         cause = "no space is left" if full else f"{type(error).__name__}: {error}"
         raise StorageError(f"cannot {verb} {url}: {cause}") from error

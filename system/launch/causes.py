@@ -3,7 +3,6 @@
 Whether anybody starts the workers again is decided by `retry_policy` from what this says.
 """
 
-import errno
 import tempfile
 from collections.abc import Mapping
 from enum import StrEnum
@@ -15,6 +14,7 @@ from ray.exceptions import RayActorError
 from ray.exceptions import WorkerCrashedError
 from ray.train.v2.api.exceptions import PreemptionError
 
+from system.foundation import storage
 from system.foundation.errors import DataError
 from system.foundation.errors import ExitCode
 from system.foundation.errors import NumericsError
@@ -26,7 +26,6 @@ from system.foundation.errors import TrainingSystemError
 LINES_KEPT = 12
 # Where Ray's errors keep what they wrap.
 WRAPPED = ("_base_exc", "controller_failure", "health_check_failure", "cause")
-FULL = (errno.ENOSPC, errno.EDQUOT)
 # An error that has crossed to another process has lost its causes, and some libraries have no
 # number for it: storage, libc, safetensors, torch.
 FULL_TEXTS = (
@@ -103,7 +102,7 @@ def stated(error: BaseException | None) -> TrainingSystemError | None:
 def disk_full(error: BaseException, run_url: str) -> DiskFull | None:
     """What to say of an error that a full disk caused; None for any other."""
     for each in causes(error):
-        full = isinstance(each, OSError) and each.errno in FULL
+        full = isinstance(each, OSError) and each.errno in storage.FULL
         if isinstance(each, DiskFull):
             return each
         if full or any(text in str(each).lower() for text in FULL_TEXTS):

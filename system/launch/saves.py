@@ -9,7 +9,6 @@ a save that is given up is a restart, since Ray would take the checkpoint for co
 last marker it is none, so whoever goes on begins with the one before.
 """
 
-import errno
 import shutil
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from system.engine.checkpoints import CheckpointStore
 from system.engine.checkpoints import upload
+from system.foundation import storage
 from system.foundation.errors import StorageError
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
@@ -109,7 +109,7 @@ class Saves:
 def is_full(error: BaseException | None) -> bool:
     """Whether it is owed to a disk without space, for which no patience helps."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in storage.FULL:
             return True
         error = error.__cause__
     return False

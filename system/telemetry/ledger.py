@@ -8,6 +8,7 @@ processes share one. What dashboards show is a copy of what stands here.
     for event in read_ledger("runs/digits"):
         ...
 
+Where a disk is full, the last lines take the place of a reserve that each local file has beside it.
 A process that dies in the middle of a line leaves a torn one: the next writer begins a new line
 and the reader passes over the torn one.
 """
@@ -17,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,6 +34,9 @@ FOLDER = "ledger"
 SUFFIX = ".jsonl"
 # Object stores cannot append: a part is written again, whole, with each event until it is full.
 EVENTS_PER_PART = 256
+# Set aside beside each file, so that a run which a full disk ends can still say so.
+RESERVE = ".reserve"
+RESERVE_BYTES = 16 * 2**10
 
 Kind = Literal[
     "driver_started",
@@ -193,14 +198,24 @@ class _LocalFile:
             self._file.seek(-1, 2)
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")
+        self._reserve = path.with_suffix(RESERVE)
+        with suppress(OSError):
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
 
     def append(self, line: str) -> bool:
         self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            if error.errno not in storage.FULL or not self._reserve.exists():
+                raise
+            self._reserve.unlink()
+            self._file.flush()  # what it could not write is still in its buffer
         return True
 
     def close(self) -> None:
         self._file.close()
+        self._reserve.unlink(missing_ok=True)
 
 
 class _Parts:

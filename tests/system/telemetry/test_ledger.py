@@ -1,7 +1,11 @@
 """What is written is read back, by several writers, after a crash, and on an object store."""
 
 import json
+import shutil
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,3 +158,39 @@ def test_a_line_without_time_or_kind_is_passed_over_like_a_torn_one(tmp_path, li
     follower = Follower(str(tmp_path))
     assert [event["kind"] for event in follower.poll()] == ["attempt_started"]
     assert follower.torn_lines == 1
+
+
+ON_A_FULL_DISK = """
+import sys
+from system.telemetry.ledger import Ledger
+with Ledger(sys.argv[1], "a", run="r") as ledger:
+    ledger.write("attempt_started")
+    try:
+        with open(sys.argv[1] + "/ballast", "wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+    except OSError:
+        pass
+    for number in range(40):
+        ledger.write("report", images_seen=number, values={})
+"""
+SMALL_DISK = 'mount -t tmpfs -o size=128k none "$0"; "$@" "$0" && cp -r "$0/ledger" "$0-kept"'
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0,
+    reason="this machine lets nobody mount a small disk",
+)
+def test_the_last_lines_fit_on_a_full_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    program = [sys.executable, "-c", ON_A_FULL_DISK]
+    root = Path(__file__).parents[3]
+    command = ["unshare", "-rm", "bash", "-c", SMALL_DISK, str(place), *program]
+    subprocess.run(command, check=True, cwd=root)
+    (tmp_path / "run").mkdir()
+    shutil.move(f"{place}-kept", tmp_path / "run" / "ledger")
+    events = read_ledger(str(tmp_path / "run"))
+    assert [e["kind"] for e in events] == ["attempt_started", *["report"] * 40]
+    assert [e.name for e in (tmp_path / "run/ledger").iterdir()] == ["a.jsonl"]
