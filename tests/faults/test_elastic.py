@@ -115,11 +115,22 @@ def let_go(nodes: Nodes, leaving: str, run: Trained, attempt: int) -> None:
     nodes.kill(leaving)
 
 
+# The program `ray`, which else takes the machine's own address for that of loopback.
+RAY_ON_LOOPBACK = """
+import sys
+from ray._private import services
+services.resolve_ip_for_localhost = lambda host: host
+from ray.scripts.scripts import main
+sys.argv[0] = "ray"
+main()
+"""
+
+
 @contextmanager
 def started_by_hand(nodes: Nodes, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A node as people start it, which SIGTERM announces before it ends."""
     command = [
-        sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1",
+        sys.executable, "-c", RAY_ON_LOOPBACK, "start", "--block", "--num-cpus=1",
         f"--address={nodes.environment['RAY_ADDRESS']}", f"--node-ip-address={LOOPBACK}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
     ]  # fmt: skip
