@@ -2,8 +2,9 @@
 
 Ray's controller (2.60) ends at any error there, after the checkpoint itself was committed. The list
 is of little use to us: what a run goes on from is decided by the checkpoints themselves. So a store
-that fails leaves it as it was, and the next write, which brings it whole, mends that. A full disk
-is told all the same: no patience helps there.
+that fails leaves it as it was, and the next write, which brings it whole, mends that; a list that a
+full disk has torn is set aside by the next driver. What a full disk means for the run is decided
+where a worker meets it.
 """
 
 import functools
@@ -13,8 +14,6 @@ from typing import Any
 
 from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
-
-from system.launch.saves import is_full
 
 WRITE = "_write_state_to_storage"
 
@@ -39,8 +38,6 @@ def forgiven(write: Callable[[Any], None]) -> Callable[[Any], None]:
         try:
             write(manager)
         except OSError as error:
-            if is_full(error):
-                raise
             log.warning("Ray's list of checkpoints is written with the next one: %s", error)
 
     return written

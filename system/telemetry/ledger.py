@@ -36,7 +36,7 @@ SUFFIX = ".jsonl"
 EVENTS_PER_PART = 256
 # Set aside beside each file, so that a run which a full disk ends can still say so.
 RESERVE = ".reserve"
-RESERVE_BYTES = 16 * 2**10
+RESERVE_BYTES = 64 * 2**10
 
 Kind = Literal[
     "driver_started",
@@ -204,14 +204,22 @@ class _LocalFile:
 
     def append(self, line: str) -> bool:
         self._file.write(line.encode() + b"\n")
-        try:
-            self._file.flush()
-        except OSError as error:
-            if error.errno not in storage.FULL or not self._reserve.exists():
-                raise
-            self._reserve.unlink()
-            self._file.flush()  # what it could not write is still in its buffer
-        return True
+        while True:
+            try:
+                self._file.flush()  # what it cannot write stays in its buffer
+            except OSError as error:
+                if error.errno not in storage.FULL or not self._make_room():
+                    raise
+            else:
+                return True
+
+    def _make_room(self) -> bool:
+        """Give up a reserve, this writer's before another's; whether there was one."""
+        for reserve in (self._reserve, *self._reserve.parent.glob(f"*{RESERVE}")):
+            with suppress(FileNotFoundError):
+                reserve.unlink()
+                return True
+        return False
 
     def close(self) -> None:
         self._file.close()

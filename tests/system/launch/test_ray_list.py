@@ -39,11 +39,11 @@ def test_a_store_that_fails_ends_nothing_and_the_next_write_mends_it(manager, pl
     assert json.loads(place.read_text())["ray_version"] == ray.__version__
 
 
-def test_a_full_disk_is_told(manager, place) -> None:
+def test_a_full_disk_ends_nothing_here(manager, place, caplog) -> None:
     place.parent.mkdir(exist_ok=True)
     place.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        forgiven(getattr(CheckpointManager, WRITE))(manager)
+    forgiven(getattr(CheckpointManager, WRITE))(manager)
+    assert "No space left" in caplog.text
 
 
 def test_the_writer_is_wrapped_once(monkeypatch) -> None:

@@ -174,7 +174,7 @@ with Ledger(sys.argv[1], "a", run="r") as ledger:
     for number in range(40):
         ledger.write("report", images_seen=number, values={})
 """
-SMALL_DISK = 'mount -t tmpfs -o size=128k none "$0"; "$@" "$0" && cp -r "$0/ledger" "$0-kept"'
+SMALL_DISK = 'mount -t tmpfs -o size=256k none "$0"; "$@" "$0" && cp -r "$0/ledger" "$0-kept"'
 
 
 @pytest.mark.skipif(
