@@ -6,6 +6,7 @@ import pytest
 
 from tests.benchmarks.full_stack import Scale
 from tests.benchmarks.full_stack import compared
+from tests.benchmarks.full_stack import memory
 from tests.benchmarks.full_stack import rows
 from tests.benchmarks.parts.submitted import Side
 from tests.benchmarks.parts.submitted import bare
@@ -20,7 +21,7 @@ TINY = (
 def test_sides_are_compared_pair_by_pair() -> None:
     stacks = [Side(1.05, 1.02, 9.0, 14.0, 300), Side(2.04, 2.0, 9.0, 15.0, 300)]
     bares = [Side(1.0, 1.0, 5.0, 6.0, 200), Side(2.0, 2.0, 6.0, 7.0, 200)]
-    found = {row.name: row for row in compared(stacks, bares)}
+    found = {row.name: row for row in (*compared(stacks, bares), *memory(stacks[0], bares[0]))}
     assert found["full stack over bare: step"].value == pytest.approx(3.5)
     assert found["the same in time on the processor"].value == pytest.approx(1.0)
     assert found["submit to first step, beyond that"].value == 9.0
@@ -40,7 +41,8 @@ def test_the_bare_loop_trains_on_the_batches_of_the_run(tmp_path: Path) -> None:
 @pytest.mark.by_hand
 @pytest.mark.ray
 def test_every_row_comes() -> None:
-    found = {row.name: row.value for row in rows(Scale(1, updates=6, passed_over=2, settings=TINY))}
+    scale = Scale(1, updates=6, passed_over=2, settings=TINY, wide=(), recipes_own=6)
+    found = {row.name: row.value for row in rows(scale)}
     assert len(found) == 14
     started = [value for name, value in found.items() if name.startswith("from `ray job submit`")]
     assert started == sorted(started)

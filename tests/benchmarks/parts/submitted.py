@@ -66,7 +66,8 @@ class Work:
 def prepare(folder: Path, settings: Sequence[str], updates: int, passed_over: int) -> Work:
     """Digits packed, and the first batches of the run as they come, for the bare loop."""
     shards = str(folder / "shards")
-    pack(PackRecipe(source=Digits(), out=shards, channels=1, held_out_fraction=0.2))
+    if not Path(shards).exists():
+        pack(PackRecipe(source=Digits(), out=shards, channels=1, held_out_fraction=0.2))
     given = (f"data.shards={shards}", f"run.root={folder}", "evaluation.kind=none", *settings)
     recipe = resolve(CONFIG, given).recipe
     batch = recipe.run.global_batch
@@ -82,7 +83,7 @@ def prepare(folder: Path, settings: Sequence[str], updates: int, passed_over: in
     taken = [one for one, _ in islice(stream, BATCHES)]
     stream.close()
     pixels = [((one.image + 1) * 127.5).round().byte().numpy() for one in taken]
-    batches = str(folder / "batches.npz")
+    batches = str(folder / f"batches-{batch}.npz")
     np.savez(batches, image=np.stack(pixels), label=np.stack([one.label.numpy() for one in taken]))
     sized = (
         f"run.total_images={updates * batch}",
