@@ -115,6 +115,7 @@ class Flow(nn.Module):
             zip(self.blocks, self.steer(condition), strict=True)
         ):
             taps = {layers for at, layers in places if at == index}
+            assert isinstance(block, Block)
             through = passes.get(index, Block.trace)
             passed = through(block, tokens, steering, rotary, taps)
             inputs.append(tokens)
