@@ -1,5 +1,8 @@
 """The suite's arithmetic and its bare loop; the whole of it by hand."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tests.benchmarks.full_stack import memory
 from tests.benchmarks.full_stack import rows
 from tests.benchmarks.parts.submitted import Side
 from tests.benchmarks.parts.submitted import bare
+from tests.benchmarks.parts.submitted import peak_bytes
 from tests.benchmarks.parts.submitted import prepare
 
 TINY = (
@@ -35,6 +39,14 @@ def test_the_bare_loop_trains_on_the_batches_of_the_run(tmp_path: Path) -> None:
     assert found.step > 0
     assert 0 < found.ready < found.first
     assert found.peak_bytes > 50e6
+
+
+def test_a_process_that_has_just_ended_has_no_peak() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # nobody has asked for its end yet
+    assert peak_bytes(ended.pid) == 0
+    assert ended.wait() == 0
+    assert peak_bytes(os.getpid()) > 10e6
 
 
 @pytest.mark.slow

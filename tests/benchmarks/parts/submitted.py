@@ -184,9 +184,14 @@ class _Watch:
         with suppress(psutil.Error, OSError):
             spent = self._worker.cpu_times()
             self._looks.append((time.time(), spent.user + spent.system))
-            status = Path(f"/proc/{self._worker.pid}/status").read_text()
-            peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-            self.peak_bytes = max(self.peak_bytes, 1024 * int(peak.split()[1]))
+            self.peak_bytes = max(self.peak_bytes, peak_bytes(self._worker.pid))
+
+
+def peak_bytes(process: int) -> int:
+    """What a process had in memory at most, as the kernel says; 0 for one that has just ended."""
+    status = Path(f"/proc/{process}/status").read_text("utf-8").splitlines()
+    peaks = [line.split()[1] for line in status if line.startswith("VmHWM:")]
+    return 1024 * int(peaks[0]) if peaks else 0
 
 
 def _of(events: Sequence[Event], kind: str) -> list[Any]:
