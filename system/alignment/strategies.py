@@ -25,17 +25,22 @@ those of this very pass, whose context is detached: they reach what detach reach
 (`paper`). With `straight_through` the transformer reads z[t-1] itself. With `exact` the context
 keeps its history too, token by token: for tiny flows and for comparison.
 
+All of these but the true reverse compute again what the normal pass has computed. With shared
+passes (`alignment.passes`) the normal pass serves for them, and gradients go where the table says.
+
 Source: R-REPA, arXiv 2511.22345, section 3 and its fast reverse pass; REPA-E, arXiv 2504.10483.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from system.alignment.shared_pass import SharedPass
 from system.flow.block import Block
 from system.flow.flow import Flow
 from system.flow.flow import Trace
@@ -75,6 +80,37 @@ def aligned_features(
         walk = pseudo_reverse if alignment.reverse == "straight_through" else true_reverse
         found = reverse_features(walk, flow, trace, condition, places)
     return tuple(found[place] for place in places)
+
+
+def shared_passes(alignment: FeatureAlignment, blocks: int) -> dict[int, SharedPass]:
+    """A pass for each block that the settings want to be passed once for all that is asked of it;
+    none where passes are separate, or where the normal pass is all that is needed."""
+    if alignment.passes == "separate" or alignment.strategy == "forward":
+        return {}
+    places = places_of(alignment, blocks)
+    asked = {block for block, _ in places}
+    if _walks(alignment):  # all blocks on the way are asked for what they do to tokens
+        asked |= set(range(min(asked), blocks))
+    return {index: SharedPass(_taps(places, index)) for index in asked}
+
+
+def shared_features(
+    alignment: FeatureAlignment,
+    passes: Mapping[int, SharedPass],
+    blocks: int,
+    noise: Float[Tensor, "B T D"],
+) -> tuple[Float[Tensor, "B T E"], ...]:
+    """`aligned_features` by `passes` that the normal pass, which ended in `noise`, went through."""
+    found: Features = {}
+    data = noise.detach()
+    for index in sorted(passes, reverse=True):
+        passed = passes[index]
+        features = passed.features
+        if _walks(alignment):
+            data = data * torch.exp(passed.affine.log_scale) + passed.affine.shift
+            features = passed.features_of(data)
+        found |= {(index, layers): each for layers, each in features.items()}
+    return tuple(found[place] for place in places_of(alignment, blocks))
 
 
 def forward_features(
@@ -181,6 +217,11 @@ def _features(
         return {}
     found = flow.blocks[index].features(data, steerings[index], flow.rotary(data), taps)
     return {(index, layers): features for layers, features in found.items()}
+
+
+def _walks(alignment: FeatureAlignment) -> bool:
+    """Whether blocks are asked about what those behind them generate."""
+    return alignment.strategy == "reverse" and alignment.reverse != "paper"
 
 
 def _taps(places: Sequence[Place], index: int) -> set[int]:

@@ -50,10 +50,13 @@ class BlockTrace:
     noise: Float[Tensor, "B T D"]
     log_det: Float[Tensor, "B"]  # nats
     features: dict[int, Float[Tensor, "B T E"]]  # after so many layers
+    affine: Affine  # what was done to the tokens, in the block's own order
 
 
 # One answer of two halves of a batch, and how far through the tokens it is asked, in (0, 1].
 Guide = Callable[[Affine, float], Affine]
+# What may go through a block in place of its own `trace`.
+Pass = Callable[["Block", Tensor, Steering, Rotary | None, Set[int]], BlockTrace]
 
 
 class Block(nn.Module):
@@ -105,7 +108,8 @@ class Block(nn.Module):
         affine = self._affine_of_all(stages[-1], data.dtype)
         noise = (data - affine.shift) * torch.exp(-affine.log_scale)
         features = {tap: self.ordering(stages[tap]) for tap in taps}
-        return BlockTrace(self.ordering(noise), -affine.log_scale.sum(dim=(1, 2)), features)
+        log_det = -affine.log_scale.sum(dim=(1, 2))
+        return BlockTrace(self.ordering(noise), log_det, features, affine)
 
     def features(
         self,

@@ -4,8 +4,10 @@ Source: deep-shallow design of STARFlow, arXiv 2506.06276, section 3.
 """
 
 import math
+from collections.abc import Mapping
 from collections.abc import Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from einops import rearrange
@@ -17,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from system.flow.block import Block
+from system.flow.block import Pass
 from system.flow.conditioning import build_conditioner
 from system.flow.ordering import alternating
 from system.foundation.settings import flow as settings
@@ -99,9 +102,11 @@ class Flow(nn.Module):
         tokens: Float[Tensor, "B T D"],
         condition: Float[Tensor, "B V"],
         places: Set[tuple[int, int]] = frozenset(),
+        passes: Mapping[int, Pass] = MappingProxyType({}),
     ) -> Trace:
         """`forward`, with every block's input and the features at `places`, pairs (block, layers)
-        with blocks counted from the data side."""
+        with blocks counted from the data side. `passes` go through their blocks in place of
+        `Block.trace`."""
         rotary = self.rotary(tokens)
         log_det = tokens.new_zeros(len(tokens))
         inputs: list[Tensor] = []
@@ -110,7 +115,9 @@ class Flow(nn.Module):
             zip(self.blocks, self.steer(condition), strict=True)
         ):
             taps = {layers for at, layers in places if at == index}
-            passed = block.trace(tokens, steering, rotary, taps)
+            assert isinstance(block, Block)
+            through = passes.get(index, Block.trace)
+            passed = through(block, tokens, steering, rotary, taps)
             inputs.append(tokens)
             features |= {(index, layers): passed.features[layers] for layers in taps}
             tokens, log_det = passed.noise, log_det + passed.log_det

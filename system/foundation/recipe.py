@@ -206,6 +206,24 @@ class Recipe(Record):
         return self
 
     @model_validator(mode="after")
+    def _passes_can_be_shared(self) -> Self:
+        alignment = self.objective.alignment
+        if not isinstance(alignment, FeatureAlignment) or alignment.passes == "separate":
+            return self
+        if alignment.strategy == "reverse" and alignment.reverse == "exact":
+            raise ValueError(
+                "objective.alignment.passes shared: reverse exact has passes of other values than "
+                "the normal one: set passes=separate, or reverse to straight_through or paper"
+            )
+        if self.engine.zero_stage == 3:
+            raise ValueError(
+                "objective.alignment.passes shared keeps a block's weights from its forward to its "
+                "backward pass, and engine.zero_stage 3 has them in parts meanwhile: set "
+                "passes=separate, or a stage below 3"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _alignment_fits_the_route(self) -> Self:
         alignment, route = self.objective.alignment, self.objective.route
         if not isinstance(alignment, FeatureAlignment):

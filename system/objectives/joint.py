@@ -11,6 +11,7 @@ since the engine casts and shards what is inside it: `train.update` adds their t
 Source: SimFlow, arXiv 2512.04084, its evidence bound.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +22,14 @@ from torch import Tensor
 from torch import nn
 
 from system.alignment.heads import ProjectionHeads
+from system.alignment.shared_pass import SharedPass
 from system.alignment.strategies import Place
 from system.alignment.strategies import aligned_features
 from system.alignment.strategies import forward_features
 from system.alignment.strategies import places_of
 from system.alignment.strategies import scale_gradient
+from system.alignment.strategies import shared_features
+from system.alignment.strategies import shared_passes
 from system.autoencoder.build import build_autoencoder
 from system.flow.flow import Flow
 from system.flow.flow import Trace
@@ -163,13 +167,17 @@ class JointModel(nn.Module):
             nll = nats_per_dim(standard_normal_log_prob(modelled), dims).mean()
             return Density(nll, torch.zeros_like(nll), ())
         condition = self.flow.condition(label, drop)
-        trace = self.flow.trace(to_tokens(modelled, self.patch), condition, self._taps())
+        tokens, passes = to_tokens(modelled, self.patch), self._shared_passes()
+        trace = self.flow.trace(tokens, condition, self._taps(), passes)
         if self.training:
             self.flow.track_prior(trace.noise, len(latent) * workers() / self.global_batch)
         # The unit prior also where the flow tracks its own: so TARFlow's code trains.
         log_prob = standard_normal_log_prob(trace.noise) + trace.log_det
         penalty = torch.stack([given.square().mean() for given in trace.inputs]).sum()
-        projected = self._project(trace, to_tokens(latent, self.patch), condition)
+        if passes:
+            projected = self._project_shared(passes, trace.noise)
+        else:
+            projected = self._project(trace, to_tokens(latent, self.patch), condition)
         return Density(nats_per_dim(log_prob, dims).mean(), penalty, projected)
 
     def _taps(self) -> frozenset[Place]:
@@ -178,6 +186,22 @@ class JointModel(nn.Module):
         if not isinstance(alignment, FeatureAlignment) or alignment.strategy != "forward":
             return frozenset()
         return frozenset(places_of(alignment, len(self.flow.blocks)))
+
+    def _shared_passes(self) -> dict[int, SharedPass]:
+        """The blocks whose normal pass serves for the aligned features as well."""
+        alignment = self.objective.alignment
+        if not isinstance(alignment, FeatureAlignment):
+            return {}
+        return shared_passes(alignment, len(self.flow.blocks))
+
+    def _project_shared(
+        self, passes: Mapping[int, SharedPass], noise: Float[Tensor, "B T D"]
+    ) -> tuple[Float[Tensor, "B T F"], ...]:
+        """The features of every aligned place out of shared passes, through their heads."""
+        alignment = self.objective.alignment
+        assert self.heads is not None
+        assert isinstance(alignment, FeatureAlignment)
+        return self.heads(shared_features(alignment, passes, len(self.flow.blocks), noise))
 
     def _project(
         self, trace: Trace, tokens: Float[Tensor, "B T D"], condition: Float[Tensor, "B V"]

@@ -19,7 +19,7 @@ def test_the_program_runs_from_anywhere_and_names_its_suites(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["nothing"], "there is no suite 'nothing'; there are: beside_training, checkpoint"),
+        (["nothing"], "there is no suite 'nothing'; there are: align, beside_training, checkpoint"),
         (["data", "--json", "no/such/place.json"], "there is no folder no/such"),
         ([], "required: SUITE"),
     ],

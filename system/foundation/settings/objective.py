@@ -106,6 +106,11 @@ class FeatureAlignment(Record):
         "straight_through",
         description="the reverse pass: as printed, with the generative graph, or token by token",
     )
+    passes: Literal["separate", "shared"] = Field(
+        "separate",
+        description="whether each pass is computed for itself, or what has the same values once: "
+        "faster, with gradients that differ by rounding; not for reverse: exact, nor ZeRO-3",
+    )
     places: tuple[tuple[int, PositiveInt], ...] = Field(
         ((-1, 1),),
         min_length=1,

@@ -97,6 +97,11 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
         (aligned(places=[[0, 2]]), "asks for 2 layers of block 0, which has 1"),
         (aligned(encoder_weight=1.5, strategy="detach"), "encoder_weight needs strategy forward"),
         (aligned(encoder_weight=1.5, strategy="forward", weight=0), "a weight above 0"),
+        (aligned(passes="shared", reverse="exact"), "reverse exact has passes of other values"),
+        (
+            aligned(passes="shared") | {"engine": {"zero_stage": 3}},
+            "engine.zero_stage 3 has them in parts meanwhile",
+        ),
         (on_route("autoencoder_only", aligned()), "trains no flow whose features could be aligned"),
         (on_route("decoder_only", aligned()), "trains no flow whose features could be aligned"),
         (

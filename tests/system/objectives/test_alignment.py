@@ -164,6 +164,21 @@ def test_the_encoder_gets_its_own_weight_and_the_flow_the_other(
         torch.testing.assert_close(twice[name], factor * gradient, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("reverse", ["paper", "straight_through"])
+@pytest.mark.parametrize("route", ["joint", "detached"])
+def test_shared_passes_have_the_gradients_of_separate_ones(
+    make_recipe: Any, stir: Any, route: str, reverse: str
+) -> None:
+    found = []
+    for passes in ("separate", "shared"):
+        keys = {"strategy": "reverse", "reverse": reverse, "passes": passes}
+        model = aligned_model(make_recipe, stir, route=route, alignment=keys)
+        found.append(own_update(model))
+    for name, gradient in found[0].items():
+        # Rounding of float64 in sums of some thousand terms.
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
 def test_batch_normalised_latents_move_their_memory_once_a_pass(
     make_recipe: Any, stir: Any
 ) -> None:
