@@ -25,7 +25,7 @@ from system.train.assemble import assemble
 from system.train.state import TrainState
 from system.train.update import update
 
-# Where DeepSpeed's optimisers keep the weights in float32: stage 1 in bf16, stages 1 and 2, stage 3.
+# Where DeepSpeed's optimisers keep weights in float32: stage 1 in bf16, stages 1 and 2, stage 3.
 MASTERS = (
     "fp32_groups_flat_partition",
     "single_partition_of_fp32_groups",
