@@ -9,6 +9,7 @@ what an update takes.
 """
 
 from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,8 +71,8 @@ def step(
 ) -> Step:
     """An update that sends these messages. `behind` names the kinds that hide behind the pass in
     which they are sent."""
-    by_kind: Counter[str] = Counter()
-    hidden: Counter[str] = Counter()
+    by_kind: dict[str, float] = defaultdict(float)
+    hidden: dict[str, float] = defaultdict(float)
     exposed = shortest = host = 0.0
     for message, times in Counter(sent).items():
         taken = times * seconds(message.kind, message.size, workers, links)
