@@ -101,7 +101,8 @@ def messages(
     if stage == 1 and is_bf16:
         return [*_flat(trained, narrow, workers), *_regathered(trained, narrow, workers)]
     if stage in (1, 2):
-        times, when = (passes, "backward") if stage == 2 else (1, "step")
+        when: When = "backward" if stage == 2 else "step"
+        times = passes if stage == 2 else 1
         once = [*_reduced(trained[::-1], narrow, when, _up_to(limits.bucket))]
         norms = _flags(len(_groups(trained)), WIDE)
         checks = _flags(int(is_bf16), 1)
