@@ -172,7 +172,7 @@ def _network(plan: Plan) -> Table:
 def _speed(staged: Staged | None) -> str:
     if staged is None:
         return "-"
-    return f"{staged.images_per_s:,.0f} at {staged.efficiency:.0%}"
+    return f"{staged.images_per_s:,.0f} {staged.efficiency:.0%}"
 
 
 def _table(title: str, *columns: str) -> Table:
