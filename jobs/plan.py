@@ -2,10 +2,12 @@
 
     python jobs/plan.py configs/simflow_256.yaml
     python jobs/plan.py configs/simflow_256.yaml cluster.workers=8 plan.gpus=[H200-141GB]
+    python jobs/plan.py configs/simflow_256.yaml plan.images_per_gpu=16 plan.counts=[8,512,4096]
     python jobs/plan.py --check
 
 Every recipe's own program does the same with `--plan`. The real code of a pass runs on shapes
-alone, so nothing is needed but the recipe: no GPU, no weights, no data. Prices and peaks come from
+alone, so nothing is needed but the recipe: no GPU, no weights, no data. What an update sends, and
+what of the time that takes, is predicted for every stage of ZeRO. Prices, peaks and links come from
 configs/plan/gpus.yaml. `plan.json_file=FILE` writes it as JSON too. `--check` compares the plan of
 the digits with a real update on this machine, in rows like those of jobs/benchmark.py. One core,
 half a minute. docs/planning.md explains every number.

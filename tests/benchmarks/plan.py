@@ -21,9 +21,9 @@ from system.foundation.batch_cut import cut_batch
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe
 from system.foundation.world import World
+from system.launch.plan.compute import computed
+from system.launch.plan.compute import on_gpu
 from system.launch.plan.forecast import checkpoint_bytes
-from system.launch.plan.forecast import computed
-from system.launch.plan.forecast import on_gpu
 from system.launch.plan.memory import Held
 from system.launch.plan.memory import sizes
 from system.launch.plan.shadow import shadow

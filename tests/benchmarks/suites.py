@@ -16,6 +16,7 @@ SUITES = {
     "recovery": "from the death of a worker to the next new update, beside a bare start",
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
+    "scaling": "what an update sends in every stage of ZeRO, and its Python by workers",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
     "page": "the status page over 200 runs of 5,000 reports, in a browser",
 }

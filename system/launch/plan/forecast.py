@@ -1,70 +1,38 @@
 """A recipe's plan: what it computes, holds, writes, reads and costs, before anything starts."""
 
 import math
-from bisect import bisect_right
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from data_pipeline.shards.manifest import read_manifest
 from system.foundation.batch_cut import cut_batch
-from system.foundation.batch_cut import world_sizes
 from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import Recipe
+from system.launch.plan.compute import Compute
+from system.launch.plan.compute import computed
 from system.launch.plan.hardware import Gpu
-from system.launch.plan.memory import Course
 from system.launch.plan.memory import Held
 from system.launch.plan.memory import Sizes
-from system.launch.plan.memory import course
 from system.launch.plan.memory import has_masters
 from system.launch.plan.memory import held
 from system.launch.plan.memory import narrow
 from system.launch.plan.memory import sizes
 from system.launch.plan.operations import Kind
+from system.launch.plan.published import published
 from system.launch.plan.request import Planning
+from system.launch.plan.rows import STAGES
+from system.launch.plan.rows import Row
+from system.launch.plan.rows import Rows
 from system.launch.plan.shadow import Shadow
-from system.launch.plan.shadow import count
 from system.launch.plan.shadow import shadow
 
-STAGES = (1, 2, 3)
-HOUR_S = 3600.0
 IMAGENET_IMAGE_BYTES = 110_000.0  # 141 GB of 1,281,167 training images, as they are distributed
 # Measured on ledgers of the digits: a report and what is consumed up to it; any other event.
 REPORT_BYTES, EVENT_BYTES = 900, 250
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """A recipe's passes, counted for one image."""
-
-    parameters: dict[str, int]
-    forward_flops: dict[str, float]
-    backward_flops: float
-    kept: Course  # with flow.checkpoint_activations off
-    checkpointed: Course  # and on
-    saved: Course  # of these, what is there when the joint model has gone forward
-
-    @property
-    def flops(self) -> float:
-        """Of one image through everything, forward and backward."""
-        return sum(self.forward_flops.values()) + self.backward_flops
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A recipe on so many GPUs of a kind."""
-
-    gpu: str
-    count: int
-    problem: str  # empty where it works
-    micro_batch: int
-    largest: int  # images of a pass that would fit
-    memory_bytes: float
-    images_per_s: float
-    seconds: float
-    gpu_hours: float
-    cost: float | None
-    read_bytes_per_s: float
+BINDING = 0.8  # the share of the time below which it is worth a word that GPUs wait
+BETTER = 1.02  # how much faster another stage must be for one
+REACHABLE = 0.4  # share of the peak that transformers of billions of weights are trained at
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +74,8 @@ def plan(recipe: Recipe, planning: Planning, gpus: Sequence[Gpu], kind: Kind = "
     micro_batch, passes = cut_batch(recipe.run.global_batch, workers, recipe.cluster.micro_batch)
     counts = planning.counts or tuple(sorted({max(1, workers // 2), workers, 2 * workers}))
     stored = storage(recipe, made, planning)
-    rows = tuple(
-        row(made, compute, planning, gpu, each, stored.image) for gpu in gpus for each in counts
-    )
+    made_of = Rows.of(made, compute, planning, stored.image)
+    rows = tuple(made_of.row(gpu, each) for gpu in gpus for each in counts)
     return Plan(
         run=recipe.run.name,
         total_images=recipe.run.total_images,
@@ -124,36 +91,6 @@ def plan(recipe: Recipe, planning: Planning, gpus: Sequence[Gpu], kind: Kind = "
     )
 
 
-def computed(made: Shadow) -> Compute:
-    """Count passes of one and of two images, with activations kept and checkpointed."""
-    other = shadow(_the_other_way(made.recipe), made.kind)
-    one, counted = count(made, 1), count(made, 2)
-    courses = [course(one, counted), course(count(other, 1), count(other, 2))]
-    saved = (2 * one.kept_bytes - counted.kept_bytes, counted.kept_bytes - one.kept_bytes, 0)
-    if made.recipe.flow.checkpoint_activations:
-        courses.reverse()
-    model: Any = made.engine.module
-    parts = {
-        "encoder": model.autoencoder.encoder,
-        "decoder": model.autoencoder.decoder,
-        "flow": model.flow,
-        "heads": model.heads,
-    }
-    others = {name: network for name, network in made.networks.items() if name != "model"}
-    return Compute(
-        parameters={
-            name: sizes(part).parameters
-            for name, part in (parts | others).items()
-            if part is not None
-        },
-        forward_flops={name: flops / 2 for name, flops in counted.forward_flops.items()},
-        backward_flops=counted.backward_flops / 2,
-        kept=courses[0],
-        checkpointed=courses[1],
-        saved=Course((saved,)),
-    )
-
-
 def memories(
     made: Shadow, compute: Compute, workers: int, images: int, passes: int
 ) -> dict[str, Held]:
@@ -164,57 +101,6 @@ def memories(
         for name, taken in courses.items()
         for stage in STAGES
     }
-
-
-def row(
-    made: Shadow, compute: Compute, planning: Planning, gpu: Gpu, gpus: int, image_bytes: float
-) -> Row:
-    """The recipe on so many GPUs of a kind, in passes as large as the recipe lets and as fit."""
-    recipe, batch = made.recipe, made.recipe.run.global_batch
-    rate = planning.images_per_gpu_s or planning.mfu * gpu.peak(recipe) / compute.flops
-    room = planning.usable_memory * gpu.memory_bytes
-    largest = largest_pass(made, compute, gpus, room)
-    problem, micro, passes = "", 0, 1
-    if batch % gpus:
-        near = sorted(world_sizes(batch, 1, batch), key=lambda size: (abs(size - gpus), size))[:3]
-        problem = f"{batch} images do not divide; {', '.join(map(str, sorted(near)))} GPUs do"
-    elif not largest:
-        needed = on_gpu(made, compute, gpus, 1).total
-        problem = f"does not fit: a pass of one image needs {needed / 2**30:.1f} GiB"
-    else:
-        micro, passes = cut_batch(batch, gpus, min(largest, recipe.cluster.micro_batch or largest))
-    images_per_s = 0.0 if problem else rate * gpus
-    seconds = recipe.run.total_images / images_per_s if images_per_s else math.inf
-    hours = gpus * seconds / HOUR_S
-    return Row(
-        gpu=gpu.name,
-        count=gpus,
-        problem=problem,
-        micro_batch=micro,
-        largest=largest,
-        memory_bytes=on_gpu(made, compute, gpus, micro, passes).total,
-        images_per_s=images_per_s,
-        seconds=seconds,
-        gpu_hours=hours,
-        cost=None if gpu.price is None or problem else hours * gpu.price,
-        read_bytes_per_s=images_per_s * image_bytes,
-    )
-
-
-def on_gpu(made: Shadow, compute: Compute, gpus: int, images: int, passes: int = 2) -> Held:
-    """One of so many GPUs, with the recipe's own stage and checkpointing."""
-    recipe = made.recipe
-    is_checkpointed = recipe.flow.checkpoint_activations
-    taken = compute.checkpointed if is_checkpointed else compute.kept
-    return held(made, recipe.engine.zero_stage, gpus, passes, (taken, images))
-
-
-def largest_pass(made: Shadow, compute: Compute, gpus: int, room: float) -> int:
-    """Images of the largest pass that fits into so many bytes, for any number of passes; 0: none
-    does, and no more than a GPU's share of the batch."""
-    most = max(1, made.recipe.run.global_batch // gpus)
-    sized = range(1, most + 1)
-    return bisect_right(sized, room, key=lambda n: on_gpu(made, compute, gpus, n).total)
 
 
 def storage(recipe: Recipe, made: Shadow, planning: Planning) -> Storage:
@@ -267,22 +153,54 @@ def warnings(
     ]
     if own and all(each.problem for each in own):
         told.append(f"cluster.workers={workers} works on none of these GPUs: {own[0].problem}")
-    if planning.images_per_gpu_s is None:
+    told += _assumed(recipe, planning)
+    if planning.images_per_gpu is not None:
         told.append(
-            f"images/s are those of {planning.mfu:.0%} of the peak, which is assumed: measure a "
-            "short run and give plan.images_per_gpu_s"
+            f"{planning.images_per_gpu} images an update on each GPU is another batch on each "
+            "number of them, so another run than the recipe's"
         )
+    for gpu in gpus:
+        told += _bound([each for each in rows if each.gpu == gpu.name])
     if unpriced := [each.name for each in gpus if each.price is None]:
         told.append(f"no price of {', '.join(unpriced)} in {planning.prices}")
     return told
 
 
+def _assumed(recipe: Recipe, planning: Planning) -> Iterator[str]:
+    """Where images/s come from, unless they were measured."""
+    like = published(recipe)
+    if planning.images_per_gpu_s is not None:
+        return
+    if planning.mfu is None:
+        yield (
+            f"images/s are those of {like.mfu:.1%} of the peak, which {like.name} reached: "
+            f"{like.source}. At the {REACHABLE:.0%} of a good transformer they would be "
+            f"{REACHABLE / like.mfu:.0f} times as many, if the network let them"
+        )
+    else:
+        yield (
+            f"images/s are those of {planning.mfu:.0%} of the peak, which is assumed; {like.name} "
+            f"reached {like.mfu:.1%}: {like.source}"
+        )
+    yield "measure a short run and give plan.images_per_gpu_s with plan.measured_gpus"
+
+
+def _bound(rows: Sequence[Row]) -> Iterator[str]:
+    """From how many GPUs of a kind on they are kept waiting, and what would be better."""
+    for row in sorted(rows, key=lambda each: each.count):
+        own, best = row.own, row.best
+        if row.problem or own is None or best is None or own.efficiency >= BINDING:
+            continue
+        told = (
+            f"{row.count} x {row.gpu} compute {own.efficiency:.0%} of the time in "
+            f"ZeRO-{own.stage}, the rest goes to {own.binds}"
+        )
+        if best.images_per_s > BETTER * own.images_per_s:
+            told += f"; engine.zero_stage={best.stage} would make {best.images_per_s:,.0f} images/s"
+        yield told
+        return
+
+
 def _state_bytes(recipe: Recipe, module: Sizes, averages: int) -> int:
     wide = has_masters(recipe, recipe.engine.zero_stage) + 2 + averages
     return narrow(recipe) * module.parameters + 4 * wide * module.trained
-
-
-def _the_other_way(recipe: Recipe) -> Recipe:
-    turned = not recipe.flow.checkpoint_activations
-    flow = recipe.flow.model_copy(update={"checkpoint_activations": turned})
-    return recipe.model_copy(update={"flow": flow})

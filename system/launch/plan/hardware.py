@@ -1,4 +1,4 @@
-"""Kinds of GPUs: how fast, how large, at what price; a table in YAML, with its sources in it."""
+"""Kinds of GPUs: how fast, large, wired and dear; a table in YAML, with its sources in it."""
 
 from pathlib import Path
 
@@ -8,7 +8,10 @@ from system.foundation.config import resolve
 from system.foundation.errors import RecipeError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.record import PositiveFloat
+from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
+from system.launch.plan.network.links import Links
+from system.launch.plan.network.links import Wire
 
 TERA = 1e12
 
@@ -20,6 +23,14 @@ class Gpu(Record):
     tflops_bf16: PositiveFloat = Field(description="dense peak in bf16, 1e12 operations a second")
     tflops_fp32: PositiveFloat = Field(description="peak in float32, 1e12 operations a second")
     memory_gb: PositiveFloat = Field(description="memory as the data sheet says, 1e9 bytes")
+    gpus_per_node: PositiveInt = Field(description="how many share a node")
+    wire: Wire = Field(description="what links them there")
+    node_gb_s: PositiveFloat = Field(
+        description="what collectives reach within a node, for each GPU, one way, 1e9 bytes/s"
+    )
+    network_gb_s: PositiveFloat = Field(
+        description="what they reach between nodes, for each GPU of a node, one way, 1e9 bytes/s"
+    )
     price: PositiveFloat | None = Field(description="US dollars for an hour; null where unknown")
     priced: str | None = Field(description="month of the price")
 
@@ -32,6 +43,11 @@ class Gpu(Record):
     def memory_bytes(self) -> float:
         """All of its memory."""
         return 1e9 * self.memory_gb
+
+    @property
+    def links(self) -> Links:
+        """How they are wired."""
+        return Links(self.gpus_per_node, self.wire, self.node_gb_s, self.network_gb_s)
 
 
 class Table(Record):

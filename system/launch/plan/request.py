@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,12 +28,28 @@ class Planning(Record):
     counts: tuple[PositiveInt, ...] = Field(
         (), description="numbers of GPUs; [] for half of cluster.workers, as many, and the double"
     )
-    mfu: Share = Field(
-        0.3,
-        description="share of a GPU's peak that is reached: assumed, so measure it in a short run",
+    mfu: Share | None = Field(
+        None,
+        description="share of a GPU's peak that is reached; null: what a published run of such a "
+        "model reached (system/launch/plan/published.py)",
     )
     images_per_gpu_s: PositiveFloat | None = Field(
         None, description="measured images a second of one GPU, in place of mfu; with one of gpus"
+    )
+    measured_gpus: PositiveInt = Field(
+        1,
+        description="GPUs of the run that images_per_gpu_s was measured in: what the network took "
+        "there is not taken twice",
+    )
+    images_per_gpu: PositiveInt | None = Field(
+        None,
+        description="images of an update on each GPU, so that the batch grows with their number "
+        "(another run than the recipe's); null: run.global_batch on any number of them",
+    )
+    overlap: Literal["configured", "full", "none"] = Field(
+        "configured",
+        description="whether gradients of stages 2 and 3 are sent while others are computed: as "
+        "the engine configures DeepSpeed, or one of the two",
     )
     usable_memory: Share = Field(
         0.9, description="share of a GPU's memory for tensors: a context and gaps take the rest"

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from system.launch.plan.forecast import Plan
 from system.launch.plan.memory import Held
+from system.launch.plan.rows import Staged
 
 WIDTH = 100
 STEPS = ("", "k", "M", "G", "T", "P", "E")
@@ -39,6 +40,7 @@ def shown(plan: Plan) -> Group:
         _memory(plan),
         _storage(plan),
         _rows(plan),
+        _network(plan),
     ]
     parts += [
         Text(f"✗ {row.count} x {row.gpu}: {row.problem}", "red") for row in plan.rows if row.problem
@@ -142,6 +144,35 @@ def _rows(plan: Plan) -> Table:
             short(row.read_bytes_per_s, "B/s"),
         )
     return table
+
+
+def _network(plan: Plan) -> Table:
+    """Every stage with the largest pass that it has room for."""
+    named = {each.stage for row in plan.rows for each in row.stages}
+    table = _table(
+        "over the network: images/s, and the share of the time in which GPUs compute",
+        "GPU", ">count", *(f">ZeRO-{stage}" for stage in sorted(named)), "best", ">sends", "binds",
+    )  # fmt: skip
+    for row in plan.rows:
+        best = row.best
+        if best is None:
+            continue
+        found = {each.stage: each for each in row.stages}
+        table.add_row(
+            row.gpu,
+            str(row.count),
+            *(_speed(found.get(stage)) for stage in sorted(named)),
+            f"ZeRO-{best.stage}",
+            short(best.sent_bytes, "B"),
+            best.binds,
+        )
+    return table
+
+
+def _speed(staged: Staged | None) -> str:
+    if staged is None:
+        return "-"
+    return f"{staged.images_per_s:,.0f} {staged.efficiency:.0%}"
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,90 +1,5 @@
-import math
-
-import pytest
-
-from system.foundation.settings.flow import Flow
 from system.foundation.settings.run import Cluster
-from system.launch.plan.forecast import computed
-from system.launch.plan.forecast import largest_pass
-from system.launch.plan.forecast import on_gpu
-from system.launch.plan.shadow import shadow
-from system.objectives.joint import JointModel
-
-
-def test_parameters_are_exact_and_by_part(planned, make_recipe) -> None:
-    parameters = planned().compute.parameters
-    model = JointModel(make_recipe())
-    assert parameters == {
-        "encoder": sum(w.numel() for w in model.autoencoder.encoder.parameters()),
-        "decoder": sum(w.numel() for w in model.autoencoder.decoder.parameters()),
-        "flow": sum(w.numel() for w in model.flow.parameters()),
-    }
-
-
-def test_time_hours_and_cost_follow_from_the_operations(planned) -> None:
-    found = planned({"mfu": 0.5})
-    half, whole, double = found.rows
-    assert [row.count for row in found.rows] == [2, 4, 8]
-    rate = 0.5 * 989e12 / found.compute.flops
-    assert whole.images_per_s == pytest.approx(4 * rate)
-    assert whole.seconds == pytest.approx(found.total_images / whole.images_per_s)
-    assert whole.gpu_hours == pytest.approx(4 * whole.seconds / 3600)
-    assert half.gpu_hours == pytest.approx(double.gpu_hours)
-    assert whole.cost == pytest.approx(3.24 * whole.gpu_hours)
-    assert whole.read_bytes_per_s == pytest.approx(whole.images_per_s * found.storage.image)
-
-
-def test_a_measured_rate_takes_the_place_of_the_assumed_one(planned) -> None:
-    found = planned({"images_per_gpu_s": 10.0})
-    assert [row.images_per_s for row in found.rows] == [20.0, 40.0, 80.0]
-    assert not any("assumed" in warning for warning in found.warnings)
-    assert any("assumed" in warning for warning in planned().warnings)
-
-
-def test_a_batch_that_does_not_divide_is_no_row_and_says_what_does(planned) -> None:
-    (row,) = planned({"counts": (3,)}).rows
-    assert row.problem == "8 images do not divide; 1, 2, 4 GPUs do"
-    assert math.isinf(row.seconds)
-    assert row.cost is None
-
-
-def test_what_does_not_fit_is_told_with_what_it_needs(planned) -> None:
-    found = planned({"usable_memory": 1e-4})
-    assert all(
-        row.problem.startswith("does not fit: a pass of one image needs") for row in found.rows
-    )
-    assert any("cluster.workers=4 works on none" in warning for warning in found.warnings)
-
-
-def test_the_largest_pass_is_the_last_that_fits(make_recipe) -> None:
-    recipe = make_recipe(cluster=Cluster(workers=1))
-    made = shadow(recipe, "cuda")
-    compute = computed(made)
-    room = on_gpu(made, compute, 1, 5).total
-    assert largest_pass(made, compute, 1, room) == 5
-    assert largest_pass(made, compute, 1, room - 1) == 4
-    assert largest_pass(made, compute, 1, 1e12) == recipe.run.global_batch
-    assert largest_pass(made, compute, 1, 0) == 0
-
-
-def test_a_pass_that_is_too_large_is_cut_and_told(planned, make_recipe) -> None:
-    recipe = make_recipe(cluster=Cluster(workers=1, micro_batch=8))
-    made = shadow(recipe, "cuda")
-    room = (on_gpu(made, computed(made), 1, 5).total + 1) / 80e9
-    found = planned(
-        {"usable_memory": room, "counts": (1,)}, cluster=Cluster(workers=1, micro_batch=8)
-    )
-    (row,) = found.rows
-    assert (row.largest, row.micro_batch) == (5, 4)
-    assert any("cluster.micro_batch=8 does not fit" in warning for warning in found.warnings)
-
-
-def test_checkpointing_is_planned_both_ways_whatever_the_recipe_has(planned) -> None:
-    flow = Flow(width=16, depths=(4, 4), head_width=8)
-    one = planned(flow=flow).memory
-    other = planned(flow=flow.model_copy(update={"checkpoint_activations": True})).memory
-    assert one == other
-    assert one["2 checkpointed"].activations < one["2"].activations
+from system.launch.plan.published import JOINT
 
 
 def test_a_plan_of_data_that_is_not_there_says_so(planned) -> None:
@@ -92,3 +7,29 @@ def test_a_plan_of_data_that_is_not_there_says_so(planned) -> None:
     assert not stored.image_is_known
     assert stored.dataset is None
     assert planned({"image_bytes": 1000}).storage.read == 64 * 1000
+
+
+def test_a_plan_says_where_its_speed_comes_from(planned) -> None:
+    assert any(JOINT.source in each for each in planned().warnings)
+    assumed = planned({"mfu": 0.5, "images_per_gpu": 2}).warnings
+    assert any("50% of the peak, which is assumed" in each for each in assumed)
+    assert any("another run" in each for each in assumed)
+    measured = planned({"images_per_gpu_s": 10.0}).warnings
+    assert not any("of the peak" in each for each in measured)
+
+
+def test_a_plan_says_where_the_network_binds(planned) -> None:
+    slow = planned({"mfu": 1.0, "counts": (1, 4, 8)}).warnings
+    told = [each for each in slow if "the rest goes to" in each]
+    assert len(told) == 1
+    assert told[0].startswith("4 x H100-80GB compute")
+
+
+def test_what_cannot_work_is_told(planned) -> None:
+    found = planned({"usable_memory": 1e-4})
+    assert any("cluster.workers=4 works on none" in each for each in found.warnings)
+    wide = Cluster(workers=1, micro_batch=8)
+    (whole,) = planned({"counts": (1,)}, cluster=wide).rows
+    room = (whole.memory_bytes - 1) / 80e9
+    cut = planned({"counts": (1,), "usable_memory": room}, cluster=wide)
+    assert any("cluster.micro_batch=8 does not fit" in each for each in cut.warnings)

@@ -32,3 +32,10 @@ def test_the_peak_is_that_of_the_recipes_precision(make_recipe) -> None:
     assert gpu.peak(make_recipe()) == 989e12
     assert gpu.peak(make_recipe(engine=Engine(precision="fp32"))) == 67e12
     assert gpu.memory_bytes == 80e9
+
+
+def test_every_kind_says_how_it_is_wired() -> None:
+    for each in read_gpus(TABLE):
+        links = each.links
+        assert links.nodes(links.gpus_per_node + 1) == 2
+        assert links.network_gb_s < links.node_gb_s
