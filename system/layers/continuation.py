@@ -6,6 +6,7 @@ room for keys and values.
 
 from jaxtyping import Float
 from torch import Tensor
+from torch import nn
 
 from system.layers.cache import Cache
 from system.layers.cache import Standing
@@ -14,7 +15,6 @@ from system.layers.norm import Norm
 from system.layers.packed import is_worth_packing
 from system.layers.packed import packed
 from system.layers.steering import Steering
-from system.layers.transformer import Layer
 from system.layers.transformer import Transformer
 
 
@@ -33,7 +33,7 @@ class Continuation:
         """For so many rows of a batch and tokens of a row; `rotary` is of all their places."""
         self._rotary = rotary
         self._sharpness = steering.sharpness
-        self._layers: list[tuple[Layer, tuple[Norm, Norm], Cache]] = []
+        self._layers: list[tuple[nn.Module, tuple[Norm, Norm], Cache]] = []
         is_packed = is_worth_packing(transformer)
         for layer in transformer.layers:
             cache = Cache.empty(rows, transformer.heads, tokens, layer.attention.out.weight)

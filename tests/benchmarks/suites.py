@@ -15,6 +15,7 @@ SUITES = {
     "recovery": "from the death of a worker to the next new update, beside a bare start",
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
+    "sample": "drawing: seconds, operations, bytes; --against ml-tarflow or ml-starflow",
     "train": "the training step: images a second, operations, memory; --against ml-tarflow",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
     "page": "the status page over 200 runs of 5,000 reports, in a browser",
@@ -22,7 +23,7 @@ SUITES = {
 
 
 # Those that can be timed beside another implementation, with `--against`.
-COMPARED = ("train",)
+COMPARED = ("sample", "train")
 PEER = "transformer_flow.py"  # what a folder named by it holds
 
 

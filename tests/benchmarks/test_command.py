@@ -23,7 +23,7 @@ def test_the_program_runs_from_anywhere_and_names_its_suites(tmp_path):
         (["nothing"], "there is no suite 'nothing'; there are: beside_training, checkpoint"),
         (["data", "--json", "no/such/place.json"], "there is no folder no/such"),
         ([], "required: SUITE"),
-        (["data", "--against", "."], "--against: data has no peer; train"),
+        (["data", "--against", "."], "--against: data has no peer; sample, train"),
         (["train", "--against", "no/such"], "no/such: found no transformer_flow.py there"),
     ],
 )
