@@ -63,7 +63,7 @@ class CausalAttention(nn.Module):
         query, key, value = self._project(hidden, rotary, sharpness)
         seen = standing.keep(cache.key, key), standing.keep(cache.value, value)
         mixed = attend(query, *seen, causal=False, mask=standing.mask)
-        return self.out(rearrange(mixed, "b n t k -> b t (n k)"))
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _project(
         self, hidden: Tensor, rotary: Rotary | None, sharpness: Tensor | None

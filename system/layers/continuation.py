@@ -51,6 +51,11 @@ class Continuation:
             mixed = layer.attention.extend(
                 attended(hidden), rotary, self._sharpness, cache=cache, standing=standing
             )
-            hidden = hidden + attended.gate * mixed
-            hidden = hidden + narrowed.gate * layer.perceptron(narrowed(hidden))
+            hidden = hidden + _gated(attended, mixed)
+            hidden = hidden + _gated(narrowed, layer.perceptron(narrowed(hidden)))
         return hidden
+
+
+def _gated(norm: Norm, computed: Tensor) -> Tensor:
+    """What the gate lets through; one of one is no work."""
+    return norm.gate * computed if isinstance(norm.gate, Tensor) else computed
