@@ -35,8 +35,9 @@ class Continuation:
         self._sharpness = steering.sharpness
         self._layers: list[tuple[nn.Module, tuple[Norm, Norm], Cache]] = []
         is_packed = is_worth_packing(transformer)
+        like = next(transformer.parameters())  # of the first product: E numbers wide
         for layer in transformer.layers:
-            cache = Cache.empty(rows, transformer.heads, tokens, layer.attention.out.weight)
+            cache = Cache.empty(rows, transformer.heads, tokens, like)
             norms = layer.norms(steering.norm)
             self._layers.append((packed(layer, rows) if is_packed else layer, norms, cache))
 
