@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from system.flow.block import Affine
+from system.flow.affine import Affine
 from system.flow.block import Block
 from system.flow.block import BlockTrace
 from system.layers.embedding import Rotary

@@ -12,10 +12,12 @@ from typing import Any
 from typing import Literal
 
 from pydantic import Field
+from pydantic import field_serializer
 from pydantic import field_validator
 
 from system.evaluation.probe_classifiers import Classifier
 from system.foundation import storage
+from system.foundation.settings.evaluation import JACOBI_DETAILS
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
@@ -26,6 +28,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32,}$")]
 PresetName = Literal[
     "adm_50k", "torch_fidelity", "tarflow", "dinov2", "digits", "latents", "probe", "nearest"
 ]
+DECODING = {"decoding", *JACOBI_DETAILS}
 Rounding = Literal["half_to_even", "half_up", "truncate", "given"]
 
 
@@ -49,6 +52,15 @@ class Drawing(Record):
     def _what_matters(cls, sampler: Sampler) -> Sampler:
         """Keys that change nothing are no part of a protocol."""
         return sampler.effective()
+
+    @field_serializer("sampler")
+    def _what_is_said(self, sampler: Sampler) -> dict[str, Any]:
+        """Keys that came after the first records are written where they are at work: what was
+        drawn token by token before has the digest that it had."""
+        content = sampler.model_dump(mode="json")
+        if sampler.decoding == "tokens":
+            content = {key: value for key, value in content.items() if key not in DECODING}
+        return content
 
 
 class Latents(Record):

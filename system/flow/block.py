@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from collections.abc import Set
 from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -22,9 +23,17 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
+from system.flow.affine import Affine
+from system.flow.affine import Guide
+from system.flow.decoding import Decode
+from system.flow.decoding import Decoded
+from system.flow.decoding import token_by_token
 from system.flow.ordering import Ordering
+from system.flow.predictor import Predictor
 from system.foundation.settings import flow as settings
-from system.layers.attention import Cache
+from system.layers.cache import Span
+from system.layers.cache import Standing
+from system.layers.continuation import Continuation
 from system.layers.embedding import Rotary
 from system.layers.norm import RmsNorm
 from system.layers.steering import Steering
@@ -33,14 +42,6 @@ from system.layers.transformer import Transformer
 SOFTPLUS_OF_ONE = math.log(
     math.e - 1
 )  # softplus of this is one: a raw scale of zero changes nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """What a block does to tokens: their conditional mean and the logarithm of their spread."""
-
-    shift: Float[Tensor, "B T D"]
-    log_scale: Float[Tensor, "B T D"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,6 @@ class BlockTrace:
     affine: Affine  # what was done to the tokens, in the block's own order
 
 
-# One answer of two halves of a batch, and how far through the tokens it is asked, in (0, 1].
-Guide = Callable[[Affine, float], Affine]
 # What may go through a block in place of its own `trace`.
 Pass = Callable[["Block", Tensor, Steering, Rotary | None, Set[int]], BlockTrace]
 
@@ -136,48 +135,58 @@ class Block(nn.Module):
         steering: Steering,
         rotary: Rotary | None,
         guide: Guide | None = None,
+        decode: Decode = token_by_token,
     ) -> Float[Tensor, "B T D"]:
-        """Noise to data, token by token.
+        """Noise to data. See `decoded` for what it is told."""
+        return self.decoded(noise, steering, rotary, guide, decode).data
+
+    def decoded(
+        self,
+        noise: Float[Tensor, "B T D"],
+        steering: Steering,
+        rotary: Rotary | None,
+        guide: Guide | None = None,
+        decode: Decode = token_by_token,
+    ) -> Decoded:
+        """Noise to data, and how often the transformer was asked for it.
 
         With a `guide`, `steering` has two halves, each as many samples as `noise`: both are asked
         about the same tokens, and `guide` makes one answer of the two.
         """
         noise = self.ordering(noise)
+        predict = self._predictor(noise, steering, rotary, guide)
+        if self.start is not None:
+            found = decode(predict, self._start_like(noise), noise)
+            return replace(found, data=self.ordering(found.data))
+        first = noise[:, :1]
+        found = decode(predict, first, noise[:, 1:])
+        return replace(found, data=self.ordering(torch.cat([first, found.data], dim=1)))
+
+    def _predictor(
+        self, noise: Tensor, steering: Steering, rotary: Rotary | None, guide: Guide | None
+    ) -> Predictor:
+        """This block made ready for one batch, the prefix read."""
         batch, tokens, _ = noise.shape
-        repeats = (steering.rows or batch) // batch
-        kept = self.start is None
-        data = noise.clone()
-        before = data[:, :1] if kept else self._start_like(noise)
-        ask = self._asker(steering, rotary, tokens)
-        steps = tokens - kept
-        for step in range(steps):
-            affine = self._affine(ask(before.repeat(repeats, 1, 1), step), noise.dtype)
-            if guide is not None:
-                affine = guide(affine, (step + 1) / steps)
-            here = step + kept
-            before = noise[:, here : here + 1] * torch.exp(affine.log_scale) + affine.shift
-            data[:, here] = before[:, 0]
-        return self.ordering(data)
-
-    def _asker(
-        self, steering: Steering, rotary: Rotary | None, tokens: int
-    ) -> Callable[[Tensor, int], Tensor]:
-        """What the transformer says of one token after the other, all before it being cached."""
+        rows = steering.rows or batch
         prefix = 0 if steering.prefix is None else steering.prefix.shape[1]
-        turned = self._turn(rotary, prefix)
-        caches: list[Cache] = []
-
-        def put(hidden: Tensor, place: int) -> Tensor:
-            if not caches:
-                caches.extend(self.transformer.empty_caches(hidden, tokens + prefix))
-            here = None if turned is None else turned[place : place + 1]
-            return self.transformer.step(hidden, steering, here, caches, place)
-
-        for place in range(prefix):
-            assert steering.prefix is not None
-            put(steering.prefix[:, place : place + 1], place)
-        return lambda token, step: put(
-            self._embed(token, slice(step, step + 1), steering), step + prefix
+        steps = tokens - (self.start is None)
+        reader = Continuation(
+            self.transformer,
+            steering,
+            self._turn(rotary, prefix),
+            rows=rows,
+            tokens=steps + prefix,
+        )
+        if steering.prefix is not None:
+            reader(steering.prefix, Span.at(0, prefix, noise.device))
+        return Predictor(
+            embed=self._embedder(steering, prefix),
+            reader=reader,
+            head=self._head(noise.dtype),
+            guide=guide,
+            halves=rows // batch,
+            steps=steps,
+            prefix=prefix,
         )
 
     def _read(
@@ -192,7 +201,8 @@ class Block(nn.Module):
         before = data
         if self.start is not None:
             before = torch.cat([self._start_like(data), data[:, :-1]], dim=1)
-        hidden = self._embed(before, slice(None), steering)
+        positions = None if self.positions is None else self.ordering(self.positions)
+        hidden = self._embed(before, positions, steering)
         prefix = 0
         if steering.prefix is not None:
             prefix = steering.prefix.shape[1]
@@ -204,10 +214,17 @@ class Block(nn.Module):
         assert self.start is not None
         return self.start.to(tokens.dtype).expand(len(tokens), 1, -1)
 
-    def _embed(self, tokens: Tensor, places: slice, steering: Steering) -> Tensor:
+    def _embedder(self, steering: Steering, prefix: int) -> Callable[[Tensor, Standing], Tensor]:
+        """Tokens as they enter the transformer, wherever they stand."""
+        if self.positions is None:
+            return lambda tokens, standing: self._embed(tokens, None, steering)
+        table = functional.pad(self.ordering(self.positions), (0, 0, prefix, 0))
+        return lambda tokens, standing: self._embed(tokens, standing.of(table), steering)
+
+    def _embed(self, tokens: Tensor, positions: Tensor | None, steering: Steering) -> Tensor:
         hidden = self.token_in(tokens.to(self.token_in.weight.dtype))
-        if self.positions is not None:
-            hidden = hidden + self.ordering(self.positions)[places]
+        if positions is not None:
+            hidden = hidden + positions
         return hidden if steering.bias is None else hidden + steering.bias[:, None]
 
     def _turn(self, rotary: Rotary | None, prefix: int) -> Rotary | None:
@@ -226,13 +243,21 @@ class Block(nn.Module):
 
     def _affine(self, hidden: Float[Tensor, "R t E"], dtype: torch.dtype) -> Affine:
         """Mean and spread of the tokens that `hidden` speaks of."""
+        return self._head(dtype)(hidden)
+
+    def _head(self, dtype: torch.dtype) -> Callable[[Tensor], Affine]:
+        """What makes mean and spread of the transformer's output, in a type of numbers."""
         weight, bias = self.affine_out.weight.to(dtype), self.affine_out.bias.to(dtype)
-        raw = functional.linear(self.norm_out(hidden.to(dtype)), weight, bias)
-        if self.soft_clip:
-            raw = self.soft_clip * torch.tanh(raw / self.soft_clip)
-        if self.shifts_alone:
-            return Affine(raw, torch.zeros_like(raw))
-        log_scale, shift = raw.chunk(2, dim=-1)
-        if self.scale == "softplus":
-            log_scale = torch.log(functional.softplus(log_scale + SOFTPLUS_OF_ONE))
-        return Affine(shift, log_scale)
+
+        def head(hidden: Float[Tensor, "R t E"]) -> Affine:
+            raw = functional.linear(self.norm_out(hidden.to(dtype)), weight, bias)
+            if self.soft_clip:
+                raw = self.soft_clip * torch.tanh(raw / self.soft_clip)
+            if self.shifts_alone:
+                return Affine(raw, torch.zeros_like(raw))
+            log_scale, shift = raw.chunk(2, dim=-1)
+            if self.scale == "softplus":
+                log_scale = torch.log(functional.softplus(log_scale + SOFTPLUS_OF_ONE))
+            return Affine(shift, log_scale)
+
+        return head

@@ -30,14 +30,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from system.flow.block import Affine
-from system.flow.block import Guide
+from system.flow.affine import Affine
+from system.flow.affine import Guide
 from system.foundation.settings.evaluation import Sampler
 
-Rule = Callable[[float, Affine], Affine]
+Rule = Callable[[float | Tensor, Affine], Affine]  # a weight for all tokens, or for each
 
 
-def starflow(weight: float, both: Affine) -> Affine:
+def starflow(weight: float | Tensor, both: Affine) -> Affine:
     """The product of Gaussians with the ratio of variances clipped at one.
 
     `both` has the wanted half first, then the one to lead away from. The spread never grows.
@@ -47,7 +47,7 @@ def starflow(weight: float, both: Affine) -> Affine:
     return _product(weight, shift, shift - null_shift, log_scale, gap)
 
 
-def linear(weight: float, both: Affine) -> Affine:
+def linear(weight: float | Tensor, both: Affine) -> Affine:
     """Shift and log scale, each led on along the line from the other half's."""
     shift, null_shift, log_scale, null_log_scale = _halves(both)
     return Affine(
@@ -56,7 +56,7 @@ def linear(weight: float, both: Affine) -> Affine:
     )
 
 
-def product(weight: float, both: Affine) -> Affine:
+def product(weight: float | Tensor, both: Affine) -> Affine:
     """The product of Gaussians as it is; the wanted half's own where there is none."""
     shift, null_shift, log_scale, null_log_scale = _halves(both)
     gap = 2 * (log_scale - null_log_scale)
@@ -84,7 +84,7 @@ def guide(settings: Sampler) -> Guide:
         settings.guidance_ramp == "linear",
     )
 
-    def one_of_two(both: Affine, progress: float) -> Affine:
+    def one_of_two(both: Affine, progress: float | Tensor) -> Affine:
         guided = rule(settings.guidance * (progress if ramped else 1.0), both)
         shift, _, log_scale, _ = _halves(both)
         return Affine(
@@ -99,12 +99,14 @@ def _halves(both: Affine) -> tuple[Tensor, ...]:
     return (*both.shift.chunk(2), *both.log_scale.chunk(2))
 
 
-def _precision(weight: float, gap: Tensor) -> Tensor:
+def _precision(weight: float | Tensor, gap: Tensor) -> Tensor:
     """1 + w - w r over the first Gaussian's, with log r = gap: exactly one where r is."""
     return 1 - weight * torch.expm1(gap)
 
 
-def _product(weight: float, shift: Tensor, apart: Tensor, log_scale: Tensor, gap: Tensor) -> Affine:
+def _product(
+    weight: float | Tensor, shift: Tensor, apart: Tensor, log_scale: Tensor, gap: Tensor
+) -> Affine:
     precision = _precision(weight, gap)
     return Affine(
         shift=shift + weight * gap.exp() / precision * apart,

@@ -7,6 +7,7 @@ known: it guides an unconditional flow by itself.
 Source: STARFlow, arXiv 2506.06276, section 3.3; TARFlow, arXiv 2412.06329, and its released code.
 """
 
+from dataclasses import dataclass
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,9 @@ from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
 
+from system.flow.decoding import Decode
+from system.flow.decoding import jacobi
+from system.flow.decoding import token_by_token
 from system.flow.flow import Flow
 from system.flow.guidance import guide
 from system.foundation.errors import BadInput
@@ -21,7 +25,14 @@ from system.foundation.settings.evaluation import Sampler
 from system.layers.steering import Steering
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Tokens, and how often each block's transformer was asked for them, from the data side."""
+
+    tokens: Float[Tensor, "B T D"]
+    passes: tuple[int, ...]
+
+
 def sample(
     flow: Flow, noise: Float[Tensor, "B T D"], label: Int[Tensor, "B"] | None, settings: Sampler
 ) -> Float[Tensor, "B T D"]:
@@ -31,16 +42,33 @@ def sample(
     itself. Denoising is left to the caller, who knows the spread of the noise in the data. Raises
     BadInput where guidance has nothing to lead away from.
     """
+    return draw(flow, noise, label, settings).tokens
+
+
+@torch.no_grad()
+def draw(
+    flow: Flow, noise: Float[Tensor, "B T D"], label: Int[Tensor, "B"] | None, settings: Sampler
+) -> Drawn:
+    """What `sample` gives, with the passes that it took."""
     tokens = flow.to_prior(settings.temperature * noise)
     rotary = flow.rotary(noise)
     follow = guide(settings)
+    passes: list[int] = []
     ways = _ways(flow, label, tokens, settings)
-    for block, (steering, away) in reversed(list(zip(flow.blocks, ways, strict=True))):
-        if away is None:
-            tokens = block.inverse(tokens, steering, rotary)
-        else:
-            tokens = block.inverse(tokens, steering.beside(away), rotary, follow)
-    return tokens
+    for index, (steering, away) in reversed(list(enumerate(ways))):
+        both, led = (steering, None) if away is None else (steering.beside(away), follow)
+        decode = decoding(settings, is_deep=index == len(ways) - 1)
+        found = flow.blocks[index].decoded(tokens, both, rotary, led, decode)
+        tokens = found.data
+        passes.append(found.passes)
+    return Drawn(tokens, tuple(reversed(passes)))
+
+
+def decoding(settings: Sampler, *, is_deep: bool) -> Decode:
+    """How a block's tokens are drawn: the one nearest the noise, or another."""
+    if settings.decoding == "tokens" or (is_deep and settings.jacobi_blocks == "shallow"):
+        return token_by_token
+    return jacobi(settings.jacobi_chunk, settings.jacobi_tolerance)
 
 
 def condition_of(flow: Flow, label: Int[Tensor, "B"] | None, count: int) -> Float[Tensor, "B V"]:

@@ -1,6 +1,4 @@
-"""Causal self-attention, with an explicit cache for drawing token by token."""
-
-from dataclasses import dataclass
+"""Causal self-attention, with an explicit cache for drawing."""
 
 import torch
 from einops import rearrange
@@ -9,25 +7,15 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
+from system.layers.cache import Cache
+from system.layers.cache import Standing
 from system.layers.embedding import Rotary
 
 
-@dataclass(slots=True)
-class Cache:
-    """Keys and values of the tokens so far, in memory set aside for all of them."""
-
-    key: Float[Tensor, "B N T K"]
-    value: Float[Tensor, "B N T K"]
-
-    @classmethod
-    def empty(cls, batch: int, heads: int, tokens: int, like: Tensor) -> "Cache":
-        """Room for `tokens` tokens of `like`'s width, type and device."""
-        shape = (batch, heads, tokens, like.shape[-1] // heads)
-        return cls(like.new_empty(shape), like.new_empty(shape))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
-    """Fused softmax attention.
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, mask: Tensor | None = None
+) -> Tensor:
+    """Fused softmax attention. `mask` is true where a query may see a key; None: as `causal` says.
 
     In float32 on the CPU: there the backward pass of the fused kernel takes thirty times as long
     in bf16 (measured, torch 2.14), and more than all the matrix products of a small flow.
@@ -35,7 +23,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor
     kind = query.dtype
     if query.device.type == "cpu" and kind == torch.bfloat16:
         query, key, value = query.float(), key.float(), value.float()
-    return functional.scaled_dot_product_attention(query, key, value, is_causal=causal).to(kind)
+    mixed = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal
+    )
+    return mixed.to(kind)
 
 
 class CausalAttention(nn.Module):
@@ -58,23 +49,21 @@ class CausalAttention(nn.Module):
         mixed = attend(query, key, value, causal=True)
         return self.out(rearrange(mixed, "b n t k -> b t (n k)"))
 
-    def step(
+    def extend(
         self,
-        hidden: Float[Tensor, "B 1 E"],
+        hidden: Float[Tensor, "B t E"],
         rotary: Rotary | None,
         sharpness: Float[Tensor, "B"] | None = None,
         *,
         cache: Cache,
-        place: int,
-    ) -> Float[Tensor, "B 1 E"]:
-        """The token at `place`, given the cached ones before it. Adds its key and value."""
+        standing: Standing,
+    ) -> Float[Tensor, "B t E"]:
+        """The tokens that stand there, given the cached ones before them. Adds their keys and
+        values. `rotary` is theirs alone."""
         query, key, value = self._project(hidden, rotary, sharpness)
-        cache.key[:, :, place] = key[:, :, 0]
-        cache.value[:, :, place] = value[:, :, 0]
-        # One query that may see every cached token: no mask (is_causal would align it top-left).
-        seen = slice(0, place + 1)
-        mixed = attend(query, cache.key[:, :, seen], cache.value[:, :, seen], causal=False)
-        return self.out(rearrange(mixed, "b n t k -> b t (n k)"))
+        seen = standing.keep(cache.key, key), standing.keep(cache.value, value)
+        mixed = attend(query, *seen, causal=False, mask=standing.mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _project(
         self, hidden: Tensor, rotary: Rotary | None, sharpness: Tensor | None

@@ -8,7 +8,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from system.foundation.settings import flow as settings
-from system.layers.attention import Cache
 from system.layers.attention import CausalAttention
 from system.layers.embedding import Rotary
 from system.layers.norm import AdaptiveNorms
@@ -38,21 +37,6 @@ class Layer(nn.Module):
         hidden = hidden + attended.gate * mixed
         return hidden + narrowed.gate * self.perceptron(narrowed(hidden))
 
-    def step(
-        self,
-        hidden: Float[Tensor, "B 1 E"],
-        steering: Steering,
-        rotary: Rotary | None,
-        cache: Cache,
-        place: int,
-    ) -> Float[Tensor, "B 1 E"]:
-        """One token, given the cached ones before it."""
-        attended, narrowed = self.norms(steering.norm)
-        turned = (rotary, steering.sharpness)
-        mixed = self.attention.step(attended(hidden), *turned, cache=cache, place=place)
-        hidden = hidden + attended.gate * mixed
-        return hidden + narrowed.gate * self.perceptron(narrowed(hidden))
-
 
 class Transformer(nn.Module):
     """A stack of layers."""
@@ -76,23 +60,6 @@ class Transformer(nn.Module):
         for layer in islice(self.layers, depth):
             stages.append(self._through(layer, stages[-1], steering, rotary))
         return stages
-
-    def step(
-        self,
-        hidden: Float[Tensor, "B 1 E"],
-        steering: Steering,
-        rotary: Rotary | None,
-        caches: list[Cache],
-        place: int,
-    ) -> Float[Tensor, "B 1 E"]:
-        """One token, given the cached ones before it."""
-        for layer, cache in zip(self.layers, caches, strict=True):
-            hidden = layer.step(hidden, steering, rotary, cache, place)
-        return hidden
-
-    def empty_caches(self, hidden: Float[Tensor, "B 1 E"], tokens: int) -> list[Cache]:
-        """Room for `tokens` tokens in every layer."""
-        return [Cache.empty(len(hidden), self.heads, tokens, hidden) for _ in self.layers]
 
     def _through(
         self, layer: nn.Module, hidden: Tensor, steering: Steering, rotary: Rotary | None

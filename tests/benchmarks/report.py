@@ -16,7 +16,7 @@ import psutil
 from tests.benchmarks.rows import Row
 
 ROOT = Path(__file__).parents[2]
-WIDTHS = (66, 12, 10, 10, 6)  # name, value, unit, bound, holds
+WIDTHS = (66, 12, 10, 10, 6, 20)  # name, value, unit, bound, holds, quartiles
 LIBRARIES = ("numpy", "pillow", "simplejpeg", "torch", "webdataset", "pyarrow")
 EXIT_OK = 0
 EXIT_MISSED = 1
@@ -24,11 +24,12 @@ EXIT_MISSED = 1
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
     """The table, line by line as the rows come."""
-    yield _line(("name", "value", "unit", "bound", "holds"))
+    yield _line(("name", "value", "unit", "bound", "holds", "quartiles"))
     for row in rows:
         holds = {None: "", True: "yes", False: "NO"}[row.holds]
         bound = "" if row.bound is None else str(row.bound)
-        yield _line((row.name, f"{row.value:,.4g}", row.unit, bound, holds))
+        around = "" if row.quartiles is None else " .. ".join(f"{v:,.4g}" for v in row.quartiles)
+        yield _line((row.name, f"{row.value:,.4g}", row.unit, bound, holds, around))
 
 
 def record(suite: str, rows: Sequence[Row]) -> str:

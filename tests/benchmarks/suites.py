@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 from tests.benchmarks.rows import Row
 
@@ -17,12 +18,24 @@ SUITES = {
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
     "scaling": "what an update sends in every stage of ZeRO, and its Python by workers",
+    "sample": "drawing: seconds, operations, bytes; --against ml-tarflow or ml-starflow",
+    "train": "the training step: images a second, operations, memory; --against ml-tarflow",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
     "page": "the status page over 200 runs of 5,000 reports, in a browser",
 }
 
 
-def measured(suite: str) -> Iterator[Row]:
-    """The rows of a suite as they are measured."""
+# Those that can be timed beside another implementation, with `--against`.
+COMPARED = ("sample", "train")
+PEER = "transformer_flow.py"  # what a folder named by it holds
+
+
+def measured(suite: str, against: Path | None = None) -> Iterator[Row]:
+    """The rows of a suite as they are measured; `against` is the folder of a peer's code."""
     assert suite in SUITES
-    yield from import_module(f"tests.benchmarks.{suite}").rows()
+    module = import_module(f"tests.benchmarks.{suite}")
+    if against is None:
+        yield from module.rows()
+        return
+    assert suite in COMPARED
+    yield from module.rows(against=against)

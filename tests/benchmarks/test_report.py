@@ -12,17 +12,17 @@ from tests.benchmarks.rows import at_most
 ROWS = [
     Row("ours / theirs", 2.1234, "x", at_least(1.5)),
     Row("overhead", 3.0, "ms", at_most(2)),
-    Row("bare loop", 1234.5, "images/s"),
+    Row("bare loop", 1234.5, "images/s", quartiles=(1200.0, 1301.0)),
 ]
 
 
 def test_the_table_has_a_line_for_each_row():
     title, *table = lines(ROWS)
-    assert title.split() == ["name", "value", "unit", "bound", "holds"]
+    assert title.split() == ["name", "value", "unit", "bound", "holds", "quartiles"]
     assert [line.split() for line in table] == [
         ["ours", "/", "theirs", "2.123", "x", ">=", "1.5", "yes"],
         ["overhead", "3", "ms", "<=", "2", "NO"],
-        ["bare", "loop", "1,234", "images/s"],
+        ["bare", "loop", "1,234", "images/s", "1,200", "..", "1,301"],
     ]
     assert len({line.index(unit) for line, unit in zip(table, ("x", "ms", "im"), strict=True)}) == 1
 

@@ -18,13 +18,15 @@ Blocks = Literal["deep", "all"]
 Parts = Literal["ab", "a", "b"]
 Ramp = Literal["none", "linear"]
 Against = Literal["null_class", "temperature"]
+Decoding = Literal["tokens", "jacobi"]
+JacobiBlocks = Literal["shallow", "all"]
 Preset = Literal["adm_50k", "torch_fidelity", "tarflow", "dinov2"]
 LabelMode = Literal["random", "balanced", "train_frequency"]
 THE_RUNS = "null takes the run's"
 
 
 class Sampler(Record):
-    """How tokens are drawn: guidance, temperature, denoising."""
+    """How tokens are drawn: guidance, temperature, denoising, decoding."""
 
     guidance: Weight = Field(
         1.0, description="guidance weight; 0 draws from the conditional itself"
@@ -53,6 +55,22 @@ class Sampler(Record):
     denoise: Weight = Field(
         0.0, description="score step on the drawn latent, as a multiple of Tweedie's; 0 for none"
     )
+    decoding: Decoding = Field(
+        "tokens",
+        description="how a block's tokens come out of its noise: one after the other, or chunks of "
+        "them by Jacobi iteration (see system/flow/decoding.py)",
+    )
+    jacobi_blocks: JacobiBlocks = Field(
+        "shallow", description="blocks that are iterated: all but the one nearest the noise, or all"
+    )
+    jacobi_chunk: PositiveInt = Field(
+        16, description="tokens that are iterated at once, and the most passes that they take"
+    )
+    jacobi_tolerance: Weight = Field(
+        1e-3,
+        description="most that a number of a token may still change at the end of its iteration; 0 "
+        "gives the tokens of decoding tokens, up to rounding",
+    )
 
     @model_validator(mode="after")
     def _temperature_has_its_place(self) -> Self:
@@ -65,11 +83,20 @@ class Sampler(Record):
 
     def effective(self) -> "Sampler":
         """These keys alone, and at their defaults those that change nothing: without a weight, all
-        others of guidance."""
+        others of guidance; token by token, all of Jacobi iteration."""
         kept = set(Sampler.model_fields)
         if self.guidance == 0:
-            kept = {"guidance", "temperature", "denoise"}
+            kept -= GUIDANCE_DETAILS
+        if self.decoding == "tokens":
+            kept -= JACOBI_DETAILS
         return Sampler(**self.model_dump(include=kept))
+
+
+GUIDANCE_DETAILS = {
+    *("guidance_rule", "guidance_blocks", "guidance_parts", "guidance_ramp", "guidance_against"),
+    "attention_temperature",
+}
+JACOBI_DETAILS = {"jacobi_blocks", "jacobi_chunk", "jacobi_tolerance"}
 
 
 class MannerChanges(Record):
@@ -98,6 +125,18 @@ class MannerChanges(Record):
     )
     denoise: Weight | None = Field(
         None, description=f"score step on the drawn latent, as a multiple of Tweedie's; {THE_RUNS}"
+    )
+    decoding: Decoding | None = Field(
+        None, description=f"tokens one after the other, or chunks by Jacobi iteration; {THE_RUNS}"
+    )
+    jacobi_blocks: JacobiBlocks | None = Field(
+        None, description=f"blocks that are iterated: all but the deep one, or all; {THE_RUNS}"
+    )
+    jacobi_chunk: PositiveInt | None = Field(
+        None, description=f"tokens that are iterated at once; {THE_RUNS}"
+    )
+    jacobi_tolerance: Weight | None = Field(
+        None, description=f"most that a number may still change at the end; {THE_RUNS}"
     )
 
     def changes(self) -> dict[str, Any]:

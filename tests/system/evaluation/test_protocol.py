@@ -155,6 +155,24 @@ def test_a_digest_stays_what_it_is():
     assert PROTOCOL.digest == "8b30ceedf7bdfb478becf9409cf1705c"
 
 
+def test_iteration_is_part_of_a_protocol_and_the_lack_of_it_is_not():
+    """Records of before there was another way to draw keep their digests."""
+    content = DRAWING.model_dump(mode="json")
+    assert not {"decoding", "jacobi_chunk"} & content["sampler"].keys()
+    assert Drawing.model_validate(content) == DRAWING
+
+    def digest(**changes):
+        sampler = Sampler(**{"guidance": 0.5, "decoding": "jacobi"} | changes)
+        drawing = Drawing(labels="balanced", seed=0, sampler=sampler)
+        assert Drawing.model_validate_json(drawing.model_dump_json()) == drawing
+        return PROTOCOL.model_copy(update={"drawing": drawing}).digest
+
+    ways = ({}, {"jacobi_chunk": 8}, {"jacobi_tolerance": 0.1}, {"jacobi_blocks": "all"})
+    digests = {digest(**way) for way in (*ways, {"decoding": "tokens"})}
+    assert len(digests) == 5
+    assert digest(decoding="tokens") == digest(decoding="tokens", jacobi_chunk=8)
+
+
 def test_what_changes_no_number_is_no_part_of_a_drawing():
     """Without a weight there is no rule; how often an evaluation is due is not how it draws."""
     settings = DigitsEvaluation(every_images=7, guidance=0.0, guidance_rule="linear", denoise=0.5)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from system.flow.block import Affine
+from system.flow.affine import Affine
 from system.flow.guidance import RULES
 from system.flow.guidance import guide
 from system.flow.guidance import linear

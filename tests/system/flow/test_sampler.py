@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 import torch
 
-from system.flow.block import Affine
+from system.flow.affine import Affine
 from system.flow.flow import Flow
 from system.flow.guidance import RULES
+from system.flow.sampler import draw
 from system.flow.sampler import sample
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import Sampler
@@ -175,3 +176,29 @@ def test_a_sample_does_not_depend_on_its_batch(make_flow: Callable[..., Flow]) -
     noise = noise_for(flow)
     alone = sample(flow, noise[1:], LABEL[1:], settings)
     torch.testing.assert_close(sample(flow, noise, LABEL, settings)[1:], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("blocks", ["shallow", "all"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())) or "plain")
+def test_iterated_until_nothing_changes_it_is_what_is_drawn_token_by_token(
+    make_flow: Callable[..., Flow], family: dict[str, Any], way: dict[str, Any], blocks: str
+) -> None:
+    flow = make_flow(side=3, **family)
+    if not flow.shape.is_conditional:
+        way = way | {"guidance_against": "temperature", "attention_temperature": 0.5}
+    noise = noise_for(flow)
+    plain = draw(flow, noise, LABEL, Sampler(guidance=0.9, **way))
+    iterated = Sampler(
+        guidance=0.9,
+        decoding="jacobi",
+        jacobi_blocks=blocks,
+        jacobi_chunk=4,
+        jacobi_tolerance=0.0,
+        **way,
+    )
+    found = draw(flow, noise, LABEL, iterated)
+    torch.testing.assert_close(found.tokens, plain.tokens, rtol=0, atol=1e-12)
+    steps = flow.side**2 - (flow.shape.first == "kept")
+    assert plain.passes == (steps, steps)
+    assert -(-steps // 4) <= found.passes[0] <= steps
+    assert found.passes[1] <= steps if blocks == "all" else found.passes[1] == steps

@@ -1,8 +1,10 @@
+import pytest
 import torch
 
-from system.layers.attention import Cache
 from system.layers.attention import CausalAttention
 from system.layers.attention import attend
+from system.layers.cache import Cache
+from system.layers.cache import Span
 from system.layers.embedding import axial_rotary
 
 ROTARY = axial_rotary(3, 4, 100.0)
@@ -18,17 +20,19 @@ def test_a_token_sees_none_after_it() -> None:
     assert (difference[5:] > 0).all()
 
 
-def test_step_by_step_equals_all_at_once() -> None:
+@pytest.mark.parametrize("chunk", [1, 2, 4, 9])
+def test_chunk_by_chunk_equals_all_at_once(chunk: int) -> None:
     attention = CausalAttention(16, 8).double()
     hidden = torch.randn(2, 9, 16, dtype=torch.float64)
     cache = Cache.empty(2, attention.heads, 9, hidden)
-    steps = [
-        attention.step(
-            hidden[:, place : place + 1], ROTARY[place : place + 1], cache=cache, place=place
+    parts = []
+    for first in range(0, 9, chunk):
+        here = slice(first, first + chunk)
+        standing = Span.at(first, len(range(9)[here]), hidden.device)
+        parts.append(
+            attention.extend(hidden[:, here], ROTARY[here], cache=cache, standing=standing)
         )
-        for place in range(9)
-    ]
-    torch.testing.assert_close(torch.cat(steps, dim=1), attention(hidden, ROTARY))
+    torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, ROTARY))
 
 
 def test_attention_in_bf16_is_float32_attention_rounded() -> None:

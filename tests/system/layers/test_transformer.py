@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from system.foundation.settings.flow import Flow
@@ -10,7 +9,6 @@ ROTARY = axial_rotary(3, 4, 100.0)
 
 
 SIX_WAYS = {"kind": "adaptive_norm"}
-CONDITIONS = (SIX_WAYS, {"kind": "adaptive_norm", "ways": 4}, {"kind": "added"})
 
 
 def stack(stirred: bool = True, condition: dict[str, object] = SIX_WAYS, **more) -> Transformer:
@@ -33,21 +31,6 @@ def inputs() -> tuple[torch.Tensor, Steering]:
 def test_a_fresh_stack_passes_its_input_through() -> None:
     hidden, steering = inputs()
     assert torch.equal(stack(stirred=False)(hidden, steering, ROTARY)[-1], hidden)
-
-
-@pytest.mark.parametrize("condition", CONDITIONS)
-@pytest.mark.parametrize("perceptron", ["gelu", "gelu_tanh", "swiglu", "geglu"])
-def test_step_by_step_equals_all_at_once(condition: dict[str, object], perceptron: str) -> None:
-    transformer = stack(condition=condition, perceptron=perceptron)
-    hidden, steering = inputs()
-    caches = transformer.empty_caches(hidden[:, :1], 9)
-    steps = [
-        transformer.step(
-            hidden[:, place : place + 1], steering, ROTARY[place : place + 1], caches, place
-        )
-        for place in range(9)
-    ]
-    torch.testing.assert_close(torch.cat(steps, dim=1), transformer(hidden, steering, ROTARY)[-1])
 
 
 def test_the_class_steers_every_token() -> None:

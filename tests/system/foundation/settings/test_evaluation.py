@@ -21,6 +21,9 @@ def test_an_evaluation_draws_as_a_sampler_does() -> None:
         {"temperature": 0.0},
         {"attention_temperature": 0.0},
         {"denoise": -0.5},
+        {"decoding": "speculative"},
+        {"jacobi_chunk": 0},
+        {"jacobi_tolerance": -1e-3},
         {"attention_temperature": 0.5},  # guidance_against is null_class
     ],
 )
@@ -42,6 +45,10 @@ def test_keys_that_change_nothing_are_left_out() -> None:
     assert (effective.guidance, effective.attention_temperature) == (2.0, 0.5)
     unguided = settings.model_copy(update={"guidance": 0.0}).effective()
     assert unguided == Sampler(guidance=0.0, temperature=0.9)
+    iterated = {"decoding": "jacobi", "jacobi_chunk": 8, "jacobi_tolerance": 0.1}
+    settings = Sampler(guidance=0.0, guidance_rule="linear", **iterated)
+    assert settings.effective() == Sampler(guidance=0.0, **iterated)
+    assert settings.model_copy(update={"decoding": "tokens"}).effective() == Sampler(guidance=0.0)
 
 
 def test_every_key_of_a_sampler_may_be_changed_and_none_has_to_be() -> None:
