@@ -16,6 +16,7 @@ SUITES = {
     "plan": "what jobs/plan.py predicts, beside a real update",
     "fid_interval": "how often the interval of a Frechet distance covers the truth",
     "train": "the training step: images a second, operations, memory; --against ml-tarflow",
+    "joint_step": "a pass of SimFlow-256 at its published size on the CPU, by network and operator",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
     "page": "the status page over 200 runs of 5,000 reports, in a browser",
 }

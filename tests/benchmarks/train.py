@@ -55,6 +55,7 @@ class Scale:
     """How much is measured, and settings for the published recipe for 64x64."""
 
     rounds: int = 9
+    steps: int = 4  # of a round and side, on as many batches
     settings: tuple[str, ...] = SETTINGS
 
 
@@ -68,7 +69,7 @@ def measured(scale: Scale, against: Path | None) -> list[Row]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = recipe_of(scale.settings, device)
     flow, sides = flow_of(recipe), dict[str, Ours | Theirs]()
-    batches = [batch_of(recipe, number, device) for number in range(4)]
+    batches = [batch_of(recipe, number, device) for number in range(scale.steps)]
     found: list[Row] = []
     with ExitStack() as stack:
         for name, how in OURS[device.type].items():
@@ -100,8 +101,8 @@ def _timed(
     for name, side in sides.items():
         side.step(batches[0])  # states of the optimiser are made, kernels chosen
         if device.type == "cpu" or name.rpartition(", ")[2] not in COMPILED:
-            flops[name] = counted(partial(side.step, batches[1]))
-            memory[name] = peak_bytes(partial(side.step, batches[2]), device)
+            flops[name] = counted(partial(side.step, batches[-1]))
+            memory[name] = peak_bytes(partial(side.step, batches[-1]), device)
     ceiling = measured_ceiling(torch.bfloat16, device)
 
     worked: dict[str, list[float]] = {name: [] for name in sides}
