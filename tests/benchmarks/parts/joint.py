@@ -6,6 +6,7 @@ gradients are let go as soon as they are there.
 """
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,7 +147,10 @@ def _clocked(made: Shadow, spent: Counter[str]) -> Iterator[None]:
         for module in modules:
             hooks += _clock(module, name, spent)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of modules whose inputs have no gradient: see `_clock`.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            yield
     finally:
         for hook in hooks:
             hook.remove()
