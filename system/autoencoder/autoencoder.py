@@ -62,7 +62,7 @@ class Autoencoder(nn.Module):
             case FixedPosterior(std=fixed):
                 mean = moments
                 statistics = self._statistics(mean, None)
-                std = moments.new_tensor(fixed) * scale
+                std = moments.new_full((), fixed) * scale
             case LearnedPosterior(min_log_std=low, max_log_std=high, added_noise=noise):
                 mean, log_std = moments.chunk(2, dim=1)
                 std = log_std.clamp(low, high).exp()

@@ -76,9 +76,12 @@ class BatchStatistics(nn.Module):
     def _remember(self, centre: Tensor, variance: Tensor, cells: int) -> None:
         fresh = torch.stack([centre, variance * (cells / max(cells - 1, 1))])
         # A pass that is not finite moves no weight; nor may it spoil what is remembered for good.
-        if fresh.isfinite().all():
-            self.running_mean.lerp_(fresh[0].to(self.running_mean.dtype), MOMENTUM)
-            self.running_var.lerp_(fresh[1].to(self.running_var.dtype), MOMENTUM)
+        # Chosen on the device: the host must not wait for it.
+        sound = fresh.isfinite().all()
+        for running, now in zip((self.running_mean, self.running_var), fresh, strict=True):
+            running.copy_(
+                torch.where(sound, running.lerp(now.to(running.dtype), MOMENTUM), running)
+            )
 
 
 def _as_map(value: Float[Tensor, "C"]) -> Float[Tensor, "1 C 1 1"]:

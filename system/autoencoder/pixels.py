@@ -31,14 +31,14 @@ class PixelSpace(nn.Module):
         image = widen(image)
         match self.posterior:
             case FixedPosterior(std=std):
-                return Posterior(image, image.new_tensor(std))
+                return Posterior(image, image.new_full((), std))
             case UniformPosterior(bins=bins):
                 # Level k becomes 2 (k + u) / bins - 1, u in [0, 1): one half on average.
                 # Rounded: grey 16 of 255 is not quite level 1 of 17, and bins must not overlap.
                 level = ((image + 1) * ((bins - 1) / 2)).round()
                 width = 2 / bins
                 mean = (level + 0.5) * width - 1
-                return Posterior(mean, image.new_tensor(width / math.sqrt(12)), "uniform")
+                return Posterior(mean, image.new_full((), width / math.sqrt(12)), "uniform")
 
     def decode(self, latent: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """The latent itself, float32 (or wider), noise and all."""

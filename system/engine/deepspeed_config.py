@@ -18,9 +18,9 @@ def clips_itself(settings: Engine) -> bool:
 
 
 def deepspeed_config(
-    settings: Engine, *, micro_batch: int, accumulation: int, world_size: int
+    settings: Engine, *, micro_batch: int, accumulation: int, world_size: int, device: str = "cpu"
 ) -> dict[str, Any]:
-    """The dictionary that `deepspeed.initialize` takes.
+    """The dictionary that `deepspeed.initialize` takes on a type of device.
 
     The learning rate comes with every step, so there is no scheduler here; nothing is printed.
     """
@@ -30,7 +30,9 @@ def deepspeed_config(
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": 0.0 if clips_itself(settings) else settings.gradient_clip,
-        "zero_optimization": _zero(settings.zero_stage),
+        "zero_optimization": _zero(
+            settings.zero_stage, overlap=overlaps(settings.zero_stage, world_size, device)
+        ),
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
         "wall_clock_breakdown": False,
@@ -44,13 +46,22 @@ def deepspeed_config(
     return config
 
 
-def _zero(stage: int) -> dict[str, Any]:
+def overlaps(stage: int, world_size: int, device: str) -> bool:
+    """Whether gradients are summed over the workers while the backward pass goes on.
+
+    It takes a second bucket and a stream of its own, which gloo's collectives know nothing of, and
+    there is nothing to sum in a world of one.
+    """
+    return stage in (1, 2) and world_size > 1 and device == "cuda"
+
+
+def _zero(stage: int, *, overlap: bool) -> dict[str, Any]:
     if stage == 0:
         return {"stage": 0}
     options: dict[str, Any] = {
         "stage": stage,
         "contiguous_gradients": True,
-        "overlap_comm": False,
+        "overlap_comm": overlap,
         "reduce_bucket_size": BUCKET_ELEMENTS,
     }
     if stage < 3:

@@ -96,7 +96,11 @@ class Engine:
             parameter_groups(module, settings.optimiser.weight_decay), settings.optimiser
         )
         config = deepspeed_config(
-            settings, micro_batch=micro_batch, accumulation=accumulation, world_size=world.size
+            settings,
+            micro_batch=micro_batch,
+            accumulation=accumulation,
+            world_size=world.size,
+            device=world.device.type,
         )
         self._aside = process_group.aside(world)
         self._memory = snapshot.HostMemory(world.device)

@@ -22,7 +22,16 @@ class Conditioner(nn.Module):
         self.classes = classes
         self.blocks = blocks
         self.columns = classes + own_null
-        self.null = [0.0] * classes + [1.0] if own_null else [1 / classes] * classes
+        self.own_null = own_null
+
+    def null(self, like: Tensor) -> Float[Tensor, "V"]:
+        """The null class as a mixture, in `like`'s type and made on its device: a list of numbers
+        brought there would have the host wait for it."""
+        if not self.own_null:
+            return like.new_full((self.columns,), 1 / self.classes)
+        null = like.new_zeros(self.columns)
+        null[-1].fill_(1)
+        return null
 
     def forward(self, mixture: Float[Tensor, "B V"]) -> tuple[Steering, ...]:
         """What the mixture does to each block, from the data side to the noise side."""

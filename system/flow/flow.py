@@ -63,6 +63,8 @@ class Flow(nn.Module):
             Block(shape, depth, tokens=side**2, token_width=token_width, ordering=ordering)
             for depth, ordering in zip(shape.depths, orderings, strict=True)
         )
+        for place in shape.checkpointed_blocks:
+            self.blocks[place].transformer.recompute = True
         # A map that keeps volume cannot reach a unit variance: the prior takes the noise's own.
         has_own_prior = shape.affine == "shift"
         prior = torch.ones(side**2, token_width) if has_own_prior else None
@@ -79,8 +81,9 @@ class Flow(nn.Module):
 
     def null_condition(self, count: int) -> Float[Tensor, "B V"]:
         """The null class, `count` times."""
-        null = torch.tensor(self.conditioner.null, dtype=self._mixture_type())
-        return null.to(next(self.parameters()).device).expand(count, -1)
+        device = next(self.parameters()).device
+        like = torch.empty(0, dtype=self._mixture_type(), device=device)
+        return self.conditioner.null(like).expand(count, -1)
 
     def mixture(self, logits: Float[Tensor, "B classes"]) -> Float[Tensor, "B V"]:
         """The mixture that a softmax of logits gives."""
@@ -166,10 +169,12 @@ class Flow(nn.Module):
         if self.prior_variance is None:
             return
         second_moment = mean_over_workers(noise.square().mean(dim=0))
-        # A pass that is not finite moves no weight; nor may it spoil the prior for good.
-        if second_moment.isfinite().all():
-            rate = 1 - (1 - PRIOR_RATE) ** share
-            self.prior_variance.lerp_(second_moment.to(self.prior_variance.dtype), rate)
+        rate = 1 - (1 - PRIOR_RATE) ** share
+        moved = self.prior_variance.lerp(second_moment.to(self.prior_variance.dtype), rate)
+        # A pass that is not finite moves no weight; nor may it spoil the prior for good. Chosen on
+        # the device: the host must not wait for it.
+        sound = second_moment.isfinite().all()
+        self.prior_variance.copy_(torch.where(sound, moved, self.prior_variance))
 
     def rotary(self, like: Tensor) -> Rotary | None:
         """Positions of the token grid, on `like`'s device and in float32 or its wider type."""

@@ -215,6 +215,12 @@ class Recipe(Record):
                 "objective.alignment.passes shared: reverse exact has passes of other values than "
                 "the normal one: set passes=separate, or reverse to straight_through or paper"
             )
+        if self.engine.compile:
+            raise ValueError(
+                "objective.alignment.passes shared leads gradients to a part of what a pass read, "
+                "and engine.compile makes one whole of its backward pass: set passes=separate, or "
+                "engine.compile=false"
+            )
         if self.engine.zero_stage == 3:
             raise ValueError(
                 "objective.alignment.passes shared keeps a block's weights from its forward to its "

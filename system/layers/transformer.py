@@ -45,7 +45,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(shape) for _ in range(depth))
         self.heads = shape.width // shape.head_width
-        self.recompute = shape.checkpoint_activations
+        self.recompute = False  # activations in the backward pass, rather than keep them
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from system.foundation.world import World
 from system.objectives.adversarial import PatchDiscriminator
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
+from system.train.compilation import compile_parts
 from system.train.frozen import build_teacher
 from system.train.frozen import fitting_features
 from system.train.guards.gradients import GradientTaps
@@ -33,6 +34,8 @@ def assemble(recipe: Recipe, world: World, manifest: Manifest, *, attempt: int =
     check_manifest(train, recipe.data)
     model = build_model(recipe)
     features = fitting_features(recipe, train, model.autoencoder)
+    if recipe.engine.compile:
+        compile_parts(model)
     micro_batch, accumulation = cut(recipe, world)
     engine = Engine(
         model, recipe.engine, world=world, micro_batch=micro_batch, accumulation=accumulation

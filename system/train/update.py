@@ -87,7 +87,14 @@ def draw(recipe: Recipe, batch: Batch) -> Draws:
     noise = streams.normal(seed, "posterior", positions, shape)
     drop = streams.uniform(seed, "label_drop", positions) < recipe.flow.label_drop
     device = batch.image.device
-    return Draws(noise.to(device), drop.to(device))
+    return Draws(_brought(noise, device), _brought(drop, device))
+
+
+def _brought(drawn: Tensor, device: torch.device) -> Tensor:
+    """Draws on the device: to a GPU from pinned memory, so that the host waits for no copy."""
+    if device.type != "cuda":
+        return drawn.to(device)
+    return drawn.pin_memory().to(device, non_blocking=True)
 
 
 @runtime_checkable

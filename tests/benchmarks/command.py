@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
+from system.foundation.errors import BadInput
 from tests.benchmarks import report
 from tests.benchmarks.rows import Row
 from tests.benchmarks.suites import COMPARED
@@ -42,8 +43,11 @@ def main(about: str, arguments: Sequence[str] | None = None) -> int:
     if given.against is not None and not (given.against / PEER).is_file():
         parser.error(f"--against {given.against}: found no {PEER} there; expected a checkout")
     rows: list[Row] = []
-    for line in report.lines(_kept(measured(given.suite, given.against), rows)):
-        print(line, flush=True)
+    try:
+        for line in report.lines(_kept(measured(given.suite, given.against), rows)):
+            print(line, flush=True)
+    except BadInput as problem:  # a peer that the suite cannot be compared with
+        parser.error(str(problem))
     if given.json is not None:
         given.json.write_text(report.record(given.suite, rows), "utf-8")
     return report.exit_code(rows)

@@ -20,6 +20,7 @@ SUITES = {
     "scaling": "what an update sends in every stage of ZeRO, and its Python by workers",
     "sample": "drawing: seconds, operations, bytes; --against ml-tarflow or ml-starflow",
     "train": "the training step: images a second, operations, memory; --against ml-tarflow",
+    "joint_step": "a pass of SimFlow-256 at its published size on the CPU, by network and operator",
     "telemetry": "what it costs a step that it is written down, mirrored, exported and scraped",
     "page": "the status page over 200 runs of 5,000 reports, in a browser",
 }

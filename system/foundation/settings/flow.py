@@ -13,6 +13,8 @@ from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 from system.foundation.settings.record import Weight
 
+Place = Annotated[int, Field(ge=0)]
+
 
 class AdaptiveNorm(Record):
     """Classes shift, scale (and gate) every norm. Source: DiT, arXiv 2212.09748, section 3.2."""
@@ -81,8 +83,10 @@ class Flow(Record):
     label_drop: Fraction = Field(
         0.1, description="share of training labels replaced by the null class"
     )
-    checkpoint_activations: bool = Field(
-        False, description="recompute activations in the backward pass"
+    checkpoint_activations: bool | tuple[Place, ...] = Field(
+        False,
+        description="recompute activations in the backward pass: of all blocks, of none, or of "
+        "those at these places, counted from 0 at the data side",
     )
     weights: str | None = Field(
         None,
@@ -94,6 +98,24 @@ class Flow(Record):
     def is_conditional(self) -> bool:
         """Whether classes are looked at."""
         return not isinstance(self.condition, Unconditional)
+
+    @property
+    def checkpointed_blocks(self) -> frozenset[int]:
+        """The places of the blocks whose activations are recomputed."""
+        places = range(len(self.depths))
+        if isinstance(self.checkpoint_activations, tuple):
+            return frozenset(self.checkpoint_activations)
+        return frozenset(places if self.checkpoint_activations else ())
+
+    @model_validator(mode="after")
+    def _checkpointed_blocks_are_there(self) -> Self:
+        if beyond := sorted(self.checkpointed_blocks - set(range(len(self.depths)))):
+            raise ValueError(
+                f"checkpoint_activations names block {beyond[0]}, but depths has "
+                f"{len(self.depths)}: expected places from 0 to {len(self.depths) - 1}, the last "
+                "one being the block nearest the noise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

@@ -23,7 +23,7 @@ class Compute:
     forward_flops: dict[str, float]
     backward_flops: float
     kept: Course  # with flow.checkpoint_activations off
-    checkpointed: Course  # and on
+    checkpointed: Course  # and on, or in the blocks that the recipe names
     saved: Course  # of these, what is there when the joint model has gone forward
 
     @property
@@ -105,6 +105,8 @@ def largest_pass(
 
 
 def _the_other_way(recipe: Recipe) -> Recipe:
+    """Activations kept where the recipe recomputes any, recomputed in every block where it keeps
+    all: so that what is checkpointed is the recipe's own choice of blocks, if it has one."""
     turned = not recipe.flow.checkpoint_activations
     flow = recipe.flow.model_copy(update={"checkpoint_activations": turned})
     return recipe.model_copy(update={"flow": flow})

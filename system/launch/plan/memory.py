@@ -14,6 +14,7 @@ from torch import Tensor
 from torch import nn
 
 from system.engine.deepspeed_config import BUCKET_ELEMENTS
+from system.engine.deepspeed_config import overlaps
 from system.foundation.recipe import Recipe
 from system.launch.plan.shadow import Counted
 from system.launch.plan.shadow import Shadow
@@ -116,6 +117,7 @@ def held(made: Shadow, stage: int, workers: int, passes: int, highest: tuple[Cou
     activations, growing = taken.highest(images, growth)
     gradients = there + growing
     buckets = _buckets(recipe, len(engines), stage)
+    buckets *= 1 + overlaps(stage, workers, made.kind)  # one is filled while the other is summed
     step = _step(whole, stage)
     if step + buckets * (stage == 3) > gradients + buckets + activations:
         activations, gradients, buckets = 0.0, step, buckets * (stage == 3)

@@ -31,6 +31,7 @@ from system.launch.plan.live_bytes import LiveBytes
 from system.launch.plan.operations import counter
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import PerceptualLoss
+from system.train.compilation import compile_parts
 from system.train.guards.stragglers import Stopwatch
 from system.train.update import micro_step
 from tests.benchmarks.parts.peers import Peer
@@ -99,6 +100,8 @@ def ours(recipe: Recipe, flow: Flow, device: torch.device) -> Iterator[Ours]:
     """Our side, with the weights of a flow."""
     model = JointModel(recipe)
     model.flow.load_state_dict(flow.state_dict())
+    if recipe.engine.compile:
+        compile_parts(model)
     engine = Engine(
         model,
         recipe.engine,

@@ -42,6 +42,27 @@ def test_nothing_schedules_or_prints() -> None:
     assert made["steps_per_print"] is None
 
 
+@pytest.mark.parametrize(
+    ("stage", "workers", "device", "overlaps"),
+    [
+        (0, 2, "cuda", False),
+        (1, 2, "cuda", True),
+        (2, 2, "cuda", True),
+        (3, 2, "cuda", False),
+        (2, 1, "cuda", False),
+        (1, 2, "cpu", False),
+        (2, 2, "cpu", False),
+    ],
+)
+def test_sums_go_on_beside_the_backward_pass_on_gpus_alone(
+    stage: int, workers: int, device: str, overlaps: bool
+) -> None:
+    made = deepspeed_config(
+        Engine(zero_stage=stage), micro_batch=1, accumulation=1, world_size=workers, device=device
+    )
+    assert made["zero_optimization"].get("overlap_comm", False) is overlaps
+
+
 def test_a_bucket_is_bounded_in_every_sharded_stage() -> None:
     for stage in (1, 2, 3):
         assert config(zero_stage=stage)["zero_optimization"]["reduce_bucket_size"] <= 10**8

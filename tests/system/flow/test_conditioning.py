@@ -43,3 +43,12 @@ def test_classes_do_not_matter_to_an_unconditional_flow(make_flow: Callable[...,
     data = torch.randn(2, 4, 3, dtype=torch.float64)
     one, other = (flow.log_prob(data, flow.condition(torch.full((2,), c))) for c in (0, 1))
     assert torch.equal(one, other)
+
+
+def test_the_null_class_is_an_even_mixture_or_one_of_its_own(
+    make_flow: Callable[..., Flow],
+) -> None:
+    even = make_flow(classes=3, condition={"kind": "added"}).null_condition(2)
+    own = make_flow(classes=3, condition={"kind": "prefix", "rotary_pairs": 2}).null_condition(2)
+    assert torch.equal(even, torch.tensor([[1 / 3] * 3] * 2, dtype=torch.float64))
+    assert torch.equal(own, torch.tensor([[0.0, 0, 0, 1]] * 2, dtype=torch.float64))

@@ -99,6 +99,10 @@ def drawn(condition: dict[str, Any], **keys: Any) -> dict[str, Any]:
         (aligned(encoder_weight=1.5, strategy="forward", weight=0), "a weight above 0"),
         (aligned(passes="shared", reverse="exact"), "reverse exact has passes of other values"),
         (
+            aligned(passes="shared") | {"engine": {"compile": True}},
+            "engine.compile makes one whole of its backward pass",
+        ),
+        (
             aligned(passes="shared") | {"engine": {"zero_stage": 3}},
             "engine.zero_stage 3 has them in parts meanwhile",
         ),

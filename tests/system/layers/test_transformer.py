@@ -44,7 +44,8 @@ def test_the_class_steers_every_token() -> None:
 def test_recomputed_activations_give_the_same_gradients() -> None:
     gradients = []
     for recompute in (False, True):
-        transformer = stack(checkpoint_activations=recompute)
+        transformer = stack()
+        transformer.recompute = recompute
         hidden, steering = inputs()
         transformer(hidden.requires_grad_(), steering, ROTARY)[-1].square().sum().backward()
         gradients.append([p.grad for p in transformer.parameters()] + [hidden.grad])

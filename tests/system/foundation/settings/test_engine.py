@@ -19,3 +19,9 @@ def test_numbers_that_cannot_train_are_refused() -> None:
         Adamw(beta2=1.0)
     with pytest.raises(ValidationError, match="zero_stage"):
         Engine.model_validate({"zero_stage": 4})
+
+
+def test_what_zero_3_shards_is_not_compiled() -> None:
+    assert not Engine().compile
+    with pytest.raises(ValidationError, match="expected zero_stage 0, 1 or 2, or compile=false"):
+        Engine(zero_stage=3, compile=True)

@@ -2,6 +2,17 @@ from system.foundation.settings.run import Cluster
 from system.launch.plan.published import JOINT
 
 
+def test_blocks_that_are_chosen_are_planned_as_what_is_checkpointed(planned) -> None:
+    flow = Flow(width=16, depths=(2, 6), head_width=8)
+    whole, deep = (
+        planned(flow=flow.model_copy(update={"checkpoint_activations": which})).memory
+        for which in (True, (1,))
+    )
+    assert deep["2"] == whole["2"]
+    found = [each.activations for each in (whole["2 checkpointed"], deep["2 checkpointed"])]
+    assert found[0] < found[1] < whole["2"].activations
+
+
 def test_a_plan_of_data_that_is_not_there_says_so(planned) -> None:
     stored = planned().storage
     assert not stored.image_is_known

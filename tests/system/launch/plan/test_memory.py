@@ -64,3 +64,9 @@ def test_without_bf16_and_shards_weights_are_their_own_masters(make_recipe) -> N
     assert found.masters == 0
     assert found.weights >= 4 * sizes(made.engine.module).trained
     assert found.total == pytest.approx(found.weights + found.moments + found.averages + 1e12)
+
+
+def test_a_gpu_fills_one_bucket_while_it_sums_another(make_recipe) -> None:
+    made = shadow(make_recipe(), "cuda")
+    found = {workers: held(made, 2, workers, 1, LARGE).buckets for workers in (1, 2)}
+    assert found == {1: 2 * BUCKET_ELEMENTS, 2: 4 * BUCKET_ELEMENTS}
