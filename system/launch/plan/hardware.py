@@ -22,6 +22,9 @@ class Gpu(Record):
     memory_gb: PositiveFloat = Field(description="memory as the data sheet says, 1e9 bytes")
     price: PositiveFloat | None = Field(description="US dollars for an hour; null where unknown")
     priced: str | None = Field(description="month of the price")
+    devices: tuple[str, ...] = Field(
+        (), description="names that CUDA gives it: a run's share of the peak is known on these"
+    )
 
     def peak(self, recipe: Recipe) -> float:
         """Operations a second, at most, in a recipe's precision."""
