@@ -18,8 +18,10 @@ from tests.system.launch.conftest import ROOT
 from tests.system.launch.conftest import start_program
 
 OPS = ROOT / "ops" / "prometheus"
-# What is not scraped any more is forgotten after this; by default after five minutes.
-LOOKBACK_S = 45
+# What is not scraped any more is forgotten after this; by default after five minutes, which a test
+# need not wait for. LOOKBACK_S=300 AFTER_S=600 asks as an operator would, ten minutes later.
+LOOKBACK_S = int(os.environ.get("LOOKBACK_S", "45"))
+AFTER_S = int(os.environ.get("AFTER_S", str(LOOKBACK_S + 15)))
 PATIENCE_S = 60
 VARIABLES = {"run": ".*", "campaign": ".*"}
 
