@@ -18,10 +18,8 @@ from tests.system.launch.conftest import ROOT
 from tests.system.launch.conftest import start_program
 
 OPS = ROOT / "ops" / "prometheus"
-# What is not scraped any more is forgotten after this; by default after five minutes, which a test
-# need not wait for. LOOKBACK_S=300 AFTER_S=600 asks as an operator would, ten minutes later.
-LOOKBACK_S = int(os.environ.get("LOOKBACK_S", "45"))
-AFTER_S = int(os.environ.get("AFTER_S", str(LOOKBACK_S + 15)))
+# What is not scraped any more is forgotten after this; by default after five minutes.
+LOOKBACK_S, USUAL_LOOKBACK_S = 45, 300
 PATIENCE_S = 60
 VARIABLES = {"run": ".*", "campaign": ".*"}
 
@@ -82,7 +80,9 @@ def exporter(root: str) -> Iterator[Watcher]:
 
 
 @contextmanager
-def prometheus(folder: Path, discovery: Path, exporter_url: str) -> Iterator[Watcher]:
+def prometheus(
+    folder: Path, discovery: Path, exporter_url: str, *, lookback_s: int = LOOKBACK_S
+) -> Iterator[Watcher]:
     """Prometheus with the committed files, quicker, and with the places of this test."""
     text = (OPS / "prometheus.yaml").read_text()
     for usual, here in (
@@ -101,7 +101,7 @@ def prometheus(folder: Path, discovery: Path, exporter_url: str) -> Iterator[Wat
                 "prometheus", f"--config.file={folder / 'prometheus.yaml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={url.removeprefix('http://')}",
-                f"--query.lookback-delta={LOOKBACK_S}s",
+                f"--query.lookback-delta={lookback_s}s",
             ],
             stdout=log, stderr=log, text=True, env=os.environ,
         )  # fmt: skip
