@@ -147,8 +147,15 @@ def test_one_file_does_the_same_without_a_server(root, tmp_path, pictures):
 
 def test_a_phone_scrolls_down_alone(root, pictures):
     with status_page(str(root)) as (url, _), chromium() as browser:
-        for place in ("", "#/run/one", "#/compare/one,two", "#/campaign/widths", "#/run/nobody"):
+        for place, there in (
+            ("", "tr[data-run=one]"),
+            ("#/run/one", ".plot[data-drawn]"),
+            ("#/compare/one,two", ".plot[data-drawn]"),
+            ("#/campaign/widths", "tr[data-trial]"),
+            ("#/run/nobody", ".empty"),
+        ):
             seen = visit(browser, url + place, size=PHONE)
+            seen.page.wait_for_selector(there)
             seen.page.wait_for_timeout(1000)
             name = place.strip("#/").replace("/", "-") or "fleet"
             seen.page.screenshot(path=pictures / f"phone-{name}.png", full_page=True)
@@ -178,6 +185,7 @@ def _look_around(seen: Visit) -> None:
     page.check("input[aria-label='choose two']")
     page.click("a.button")
     seen.until("document.querySelector('[data-title=gFID] .plot')?.data?.length === 2")
+    seen.until(f"{BARS} >= 2")
     assert page.locator("#differences tbody tr").count() == 1
     assert page.inner_text("#differences tbody tr").split() == ["run.seed", "1", "2"]
     page.click("a.back")
