@@ -20,6 +20,9 @@ from system.launch.command import ROOT
 from system.launch.provenance import COMMIT_VARIABLE
 from system.launch.provenance import commit
 
+# Nodes that are kept for programs offer this, in ops/kubernetes. Ray runs a program that asks for
+# nothing on the head, with which it would die.
+DRIVER = "driver"
 NODES = "/api/v0/nodes?detail=True&limit=10000"
 
 
@@ -95,12 +98,15 @@ class RayCluster:
     def submit(
         self, job: str, script: str, arguments: Sequence[str], variables: Mapping[str, str]
     ) -> None:
-        """Run a program of `jobs/` under a name; nothing happens where there is a job of it."""
+        """Run a program of `jobs/` under a name, on the nodes that are kept for programs if there
+        are some; nothing happens where there is a job of it."""
+        has_drivers = DRIVER in self.resources()
         known = {COMMIT_VARIABLE: commit(ROOT) or "", **variables}
         try:
             self._client.submit_job(
                 entrypoint=shlex.join(["python", script, *arguments]),
                 submission_id=job,
+                entrypoint_resources={DRIVER: 1.0} if has_drivers else None,
                 runtime_env={"working_dir": str(ROOT), "env_vars": known},
                 metadata={"script": script, "commit": known[COMMIT_VARIABLE]},
             )

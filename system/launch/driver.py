@@ -49,6 +49,7 @@ from system.launch.locks import Holding
 from system.launch.locks import check_not_driven
 from system.launch.locks import driver_lock
 from system.launch.placement import Placement
+from system.launch.plan.utilisation import utilisation
 from system.launch.prometheus_sink import PrometheusSink
 from system.launch.provenance import write_provenance
 from system.launch.ray_list import ListForgiven
@@ -69,6 +70,7 @@ from system.telemetry.wandb_sink import WandbSink
 
 # Ray keeps its own list of checkpoints beside them.
 RAY_LIST = "checkpoint_manager_snapshot.json"
+GPUS = ROOT / "configs" / "plan" / "gpus.yaml"
 POLL_S = 0.5
 WANDB_PATIENCE_S = 20.0
 
@@ -193,7 +195,9 @@ def trainer(plan: Plan) -> Trainer:
     return Trainer(
         work,
         recipe=recipe,
-        train_loop_config=Assignment(recipe, plan.url, plan.device).to_mapping(),
+        train_loop_config=Assignment(
+            recipe, plan.url, plan.device, utilisation(recipe, plan.device, GPUS)
+        ).to_mapping(),
         torch_config=TorchConfig(backend="nccl" if plan.device == "cuda" else "gloo"),
         scaling_config=scaled,
         run_config=ray.train.RunConfig(

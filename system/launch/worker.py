@@ -12,6 +12,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
 from system.launch.pausing import PauseWatch
+from system.launch.plan.utilisation import Utilisation
 from system.launch.saves import Saves
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
@@ -66,6 +68,7 @@ class Assignment:
     recipe: Recipe  # with every path absolute
     url: str  # the run's folder
     device: str
+    utilisation: Utilisation | None = None  # where the device may have a peak that is known
 
     def to_mapping(self) -> dict[str, Any]:
         """As plain values: what crosses to another process is checked anew there."""
@@ -73,12 +76,19 @@ class Assignment:
             "recipe": self.recipe.model_dump(mode="json"),
             "url": self.url,
             "device": self.device,
+            "utilisation": None if self.utilisation is None else asdict(self.utilisation),
         }
 
     @staticmethod
     def from_mapping(values: dict[str, Any]) -> "Assignment":
         """The inverse of `to_mapping`."""
-        return Assignment(recipe_from_mapping(values["recipe"]), values["url"], values["device"])
+        counted = values["utilisation"]
+        return Assignment(
+            recipe_from_mapping(values["recipe"]),
+            values["url"],
+            values["device"],
+            None if counted is None else Utilisation(**counted),
+        )
 
 
 def work(values: dict[str, Any]) -> None:
@@ -104,8 +114,9 @@ def work(values: dict[str, Any]) -> None:
         with Deadman(pulse, recipe.guards.hangs, ledger, world.rank):
             state = told.state = assemble(recipe, world, manifest, attempt=attempt)
             reporter = RayReporter(
-                recipe, store, world, ledger, attempt, on_upload=announced.note_upload
-            )
+                recipe, store, world, ledger, attempt,
+                on_upload=announced.note_upload, pace=_pace(assignment, world),
+            )  # fmt: skip
             try:
                 train(
                     state, store, reporter, ledger,
@@ -135,17 +146,20 @@ class RayReporter:
         attempt: int,
         *,
         on_upload: Callable[[float], None],
+        pace: Callable[[float], dict[str, float]] = lambda _: {},
     ) -> None:
         self._recipe = recipe
         self._store = store
         self._world = world
         self._ledger = ledger
         self._attempt = attempt
+        self._pace = pace
         self._saves = Saves(store, world, ledger, attempt, on_upload=on_upload)
 
     def report(self, report: StepReport) -> None:
-        """Write a report down."""
-        self._ledger.write("report", images_seen=report.images_seen, values=report.values)
+        """Write a report down, with what its images per second come to on these devices."""
+        values = report.values | self._pace(report.values["throughput/images_per_s"])
+        self._ledger.write("report", images_seen=report.images_seen, values=values)
 
     def settle(self, timeout_s: float | None = None) -> None:
         """Return when no checkpoint is on its way, or after so long."""
@@ -220,6 +234,15 @@ def _world(device: str) -> World:
     context = ray.train.get_context()
     at = str(ray.train.torch.get_device()) if device == "cuda" else "cpu"
     return World(context.get_world_rank(), context.get_world_size(), at)
+
+
+def _pace(assignment: Assignment, world: World) -> Callable[[float], dict[str, float]]:
+    """What images per second of all workers come to; nothing where no peak is known."""
+    counted = assignment.utilisation
+    if counted is None or world.device.type != "cuda":
+        return lambda _: {}
+    name = torch.cuda.get_device_name(world.device)
+    return lambda rate: counted.values(rate, world.size, name)
 
 
 def _agree(value: Any) -> Any:

@@ -42,6 +42,9 @@ _METRICS = (
     Metric(
         "throughput/images_per_s", "images/s", "training images per second, all workers", "higher"
     ),
+    Metric(
+        "throughput/mfu_share", "fraction", "of the GPUs' peak, by the model's passes", "higher"
+    ),
     Metric("throughput/update_s", "s", "wall time of an update", "lower"),
     Metric("throughput/data_wait_s", "s", "time of an update spent waiting for data", "lower"),
     Metric("throughput/straggler_ratio", "", "own time of the slowest worker to the rest", "lower"),

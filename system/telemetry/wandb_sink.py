@@ -1,35 +1,32 @@
 """A mirror of the ledger in Weights & Biases, which may be slow, absent or broken at no cost.
 
-The sink has a thread and a bounded queue of its own: the run never waits for it, and what fails is
-counted. Without a key the mirror is kept offline in the run's folder (`wandb sync` sends it later).
+The sink has a thread and a bounded queue of its own, and wandb a process of its own: the run never
+waits for it, its end no longer than `close` is told to, and what fails is counted. Without a key
+the mirror is kept offline in the run's folder (`wandb sync` sends it later).
 """
 
-import hashlib
-import io
+import json
 import logging
 import os
 import queue
-import tempfile
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
-from typing import Literal
 
-from PIL import Image
-
-from system.foundation import storage
 from system.foundation.settings.run import Wandb
-from system.telemetry.exported_metrics import EXPORTED
+from system.telemetry import wandb_mirror
 from system.telemetry.ledger import Event
-from system.telemetry.metrics import METRICS
+from system.telemetry.wandb_mirror import Mode
+from system.telemetry.wandb_mirror import Target
+from system.telemetry.wandb_mirror import row
 
-CLOCK = "images_seen"
 QUEUE_LENGTH = 1000
-# What is mirrored: whole runs and campaigns are not, only what a run's ledger tells.
-AREAS = sorted({metric.area for metric in METRICS.values()} - {metric.area for metric in EXPORTED})
-
-Mode = Literal["online", "offline", "disabled"]
+KILLED_S = 2.0  # until what was killed is gone
 
 log = logging.getLogger(__name__)
 
@@ -41,29 +38,15 @@ def resolve_mode(settings: Wandb, environment: Mapping[str, str]) -> Mode:
     return "online" if environment.get("WANDB_API_KEY") else "offline"
 
 
-def run_id(run_url: str) -> str:
-    """The same run is the same run there, whoever resumes it: its name, and a mark of its place."""
-    name = run_url.rstrip("/").rsplit("/", 1)[-1]
-    return f"{name}-{hashlib.blake2s(run_url.rstrip('/').encode(), digest_size=4).hexdigest()}"
-
-
-def row(event: Event) -> dict[str, float]:
-    """What to log for an event: its values under the one clock; empty for other events."""
-    if event["kind"] not in ("report", "evaluation", "goodput"):
-        return {}
-    return {CLOCK: event["images_seen"], **event["values"]}
-
-
 class WandbSink:
     """Mirrors events into one wandb run. `failures` counts what did not arrive."""
 
     def __init__(self, settings: Wandb, run_url: str, config: Mapping[str, Any]) -> None:
         self.failures = 0
         self.mode = resolve_mode(settings, os.environ)
-        self._project = settings.project
-        self._run_url = run_url
-        self._config = dict(config)
+        self._target = Target(run_url, settings.project, self.mode, dict(config))
         self._queue: queue.Queue[Event | None] = queue.Queue(QUEUE_LENGTH)
+        self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         if self.mode != "disabled":
             self._thread.start()
@@ -78,76 +61,85 @@ class WandbSink:
             self.failures += 1
 
     def close(self, timeout_s: float = 20.0) -> None:
-        """Send what is queued, but wait no longer than `timeout_s`."""
+        """Send what is queued, but wait no longer than `timeout_s`: then wandb is ended."""
         if self.mode == "disabled":
             return
+        deadline = time.monotonic() + timeout_s
         try:
             self._queue.put(None, timeout=timeout_s)
         except queue.Full:
             self.failures += 1
-        self._thread.join(timeout_s)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._thread.join(KILLED_S)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(KILLED_S)
         if self.failures:
             log.warning("wandb: %d things were not mirrored; the ledger has them", self.failures)
 
     def _work(self) -> None:
-        run: Any = None
-        try:
-            run = self._start()
-        except Exception as error:  # whatever wandb raises, the run goes on without its mirror
+        lost = self._begin()
+        if lost is not None:
             self.failures += 1
-            log.warning("wandb did not start, the run goes on without it: %s", error)
+            log.warning("wandb did not start, the run goes on without it: %s", lost)
         while (event := self._queue.get()) is not None:
-            if run is None:
-                self.failures += 1
-                continue
-            try:
-                self._mirror(run, event)
-            except Exception as error:  # a mirror that breaks must not stop the run
-                self.failures += 1
-                log.debug("wandb lost an event: %s", error)
-        if run is not None:
-            self._finish(run)
+            if row(event):
+                self._count(self._ask(event) if lost is None else lost)
+        if lost is None:
+            self._count(self._end())
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with suppress(OSError):
+                    pipe.close()
 
-    def _finish(self, run: Any) -> None:
-        try:
-            run.finish()
-        except Exception as error:  # its process may have died meanwhile
+    def _count(self, lost: str | None) -> None:
+        if lost is not None:
             self.failures += 1
-            log.debug("wandb did not finish: %s", error)
+            log.debug("wandb lost something: %s", lost)
 
-    def _start(self) -> Any:
-        import wandb
+    def _begin(self) -> str | None:
+        """Start wandb's process; why that failed, None where it did not."""
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", wandb_mirror.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:
+            return str(error)
+        return self._ask(asdict(self._target))
 
-        local = storage.is_local(self._run_url)
-        folder = (
-            Path(storage.local_path(self._run_url)) / "logs"
-            if local
-            else Path(tempfile.gettempdir()) / f"wandb-{run_id(self._run_url)}"
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        run = wandb.init(
-            project=self._project,
-            name=self._run_url.rstrip("/").rsplit("/", 1)[-1],
-            id=run_id(self._run_url),
-            resume="allow",
-            mode=self.mode,
-            dir=str(folder),
-            config=self._config,
-            settings=wandb.Settings(console="off", silent=True, disable_git=True),
-        )
-        run.define_metric(CLOCK)
-        for area in AREAS:
-            run.define_metric(f"{area}/*", step_metric=CLOCK)
-        return run
+    def _ask(self, told: Mapping[str, Any]) -> str | None:
+        """Hand a line over and wait for its answer: why it was lost, None where it was not."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(told, default=str) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
+        except (OSError, ValueError) as error:
+            return f"its process does not answer ({error})"
 
-    def _mirror(self, run: Any, event: Event) -> None:
-        values: dict[str, Any] = row(event)
-        if not values:
-            return
-        if event["kind"] == "evaluation":
-            url = storage.join(self._run_url, "samples", f"{event['images_seen']:012d}.png")
-            if storage.exists(url):
-                import wandb
+    def _end(self) -> str | None:
+        """Have it finish, which its process ends with."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+            lost = self._answer()
+        except (OSError, ValueError) as error:
+            lost = f"its process does not answer ({error})"
+        self._process.wait()
+        return lost
 
-                values["samples"] = wandb.Image(Image.open(io.BytesIO(storage.read_bytes(url))))
-        run.log(values)
+    def _answer(self) -> str | None:
+        """Raises ValueError where it ends instead."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        lost = json.loads(self._process.stdout.readline())
+        return None if lost is None else str(lost)

@@ -9,7 +9,6 @@ from tests.benchmarks.test_beside_training import TINY
 
 
 @pytest.mark.slow
-@pytest.mark.by_hand
 @pytest.mark.ray
 def test_every_row_comes_and_everybody_was_watching():
     found = {row.name: row for row in rows(Scale(pairs=2, steps=20, settings=TINY))}

@@ -33,6 +33,9 @@ class Gpu(Record):
     )
     price: PositiveFloat | None = Field(description="US dollars for an hour; null where unknown")
     priced: str | None = Field(description="month of the price")
+    devices: tuple[str, ...] = Field(
+        (), description="names that CUDA gives it: a run's share of the peak is known on these"
+    )
 
     def peak(self, recipe: Recipe) -> float:
         """Operations a second, at most, in a recipe's precision."""

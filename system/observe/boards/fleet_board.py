@@ -19,6 +19,7 @@ _RUNS = Panel(
         Query(f"max by (run, state) ({selector('run/state')} == 1)", "{{run}} state"),
         Query(f"{newest('run/images_seen')} / {newest('run/total_images')}", "{{run}} progress"),
         Query(newest("throughput/images_per_s"), "{{run}} images/s"),
+        Query(newest("throughput/mfu_share"), "{{run}} MFU"),
         Query(newest("goodput/share"), "{{run}} goodput"),
         Query(newest("evaluation/gfid"), "{{run}} gFID"),
         Query(newest("run/best_gfid"), "{{run}} best gFID"),
@@ -58,6 +59,7 @@ FLEET = Board(
             "Pace and quality",
             (
                 plot("Images per second", "throughput/images_per_s", is_live=True),
+                plot("MFU", "throughput/mfu_share"),
                 plot("Goodput", "goodput/share", "goodput/share_while_driven"),
                 plot("gFID", "evaluation/gfid"),
                 plot("Images seen", "run/images_seen"),

@@ -115,6 +115,7 @@ _PACE = Row(
     "Throughput",
     (
         plot("Images per second", "throughput/images_per_s", is_live=True),
+        plot("MFU", "throughput/mfu_share", is_live=True),
         plot("Time of an update", "throughput/update_s", "throughput/data_wait_s"),
         Panel("Waiting for data", "Share of an update's time.",
               (Query(f"{newest('throughput/data_wait_s')} / {newest('throughput/update_s')}"),),

@@ -24,6 +24,7 @@ from system.observe.report.style import STYLE
 PLOTTING = "plotly.min.js"
 SCRIPTS = ("elements.js", "source.js", "charts.js", "fleet.js", "run.js", "compare.js",
            "campaign.js", "page.js")  # fmt: skip
+ALL_SCRIPTS = "scripts.js"  # as one file: a request each is what a busy server is slow at
 SHEET = "page.css"
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
@@ -40,6 +41,8 @@ def asset(name: str) -> bytes:
     """One of the files that the page loads. Raises KeyError for any other name."""
     if name == PLOTTING:
         return (Path(plotly.__file__).parent / "package_data" / PLOTTING).read_bytes()
+    if name == ALL_SCRIPTS:
+        return b"\n".join(asset(each) for each in SCRIPTS)
     if name not in (*SCRIPTS, SHEET):
         raise KeyError(name)
     content = files("system.observe.status").joinpath("assets", name).read_bytes()
@@ -59,14 +62,20 @@ def address(name: str) -> str:
 
 
 def live_page(content: dict[str, Any], *, refresh_s: float) -> str:
-    """The page of the server: the table of runs is in it, all else is asked for."""
+    """The page of the server: the table of runs is in it, all else is asked for, Plotly when there
+    is a chart to draw."""
     return _template().render(
         policy=None,
         sheet=address(SHEET),
         style=None,
-        links=[address(name) for name in (*SCRIPTS, PLOTTING)],
+        links=[address(ALL_SCRIPTS)],
         scripts=[],
-        content={**content, "live": True, "refresh_ms": round(1000 * refresh_s)},
+        content={
+            **content,
+            "live": True,
+            "refresh_ms": round(1000 * refresh_s),
+            "plotting": address(PLOTTING),
+        },
         title="Runs",
     )
 

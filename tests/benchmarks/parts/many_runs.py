@@ -2,22 +2,25 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 BEGIN = 1.8e9
+SOME = "some-run"  # stands for a run's name in reports, which are the same of all but for that
 REPORT_S = 30.0
 EVALUATIONS = 20
+EVERY = 1280
 
 
 def write_runs(root: str, runs: int, reports: int) -> int:
     """Write so many runs of so many reports each; the bytes of their ledgers."""
-    return sum(_write_run(Path(root) / f"run-{n:03d}", n, reports) for n in range(runs))
+    told = [_report(SOME, place, EVERY) for place in range(1, reports + 1)]
+    return sum(_write_run(Path(root) / f"run-{n:03d}", n, told) for n in range(runs))
 
 
-def _write_run(folder: Path, number: int, reports: int) -> int:
+def _write_run(folder: Path, number: int, reports: Sequence[str]) -> int:
     (folder / "ledger").mkdir(parents=True)
-    every = 1280
-    total = every * reports * 2
+    total = EVERY * len(reports) * 2
     (folder / "recipe.yaml").write_text(
         f"run:\n  name: {folder.name}\n  seed: {number}\n  total_images: {total}\n"
     )
@@ -25,11 +28,11 @@ def _write_run(folder: Path, number: int, reports: int) -> int:
         json.dumps({"starts": [{"arguments": ["jobs/simflow_digits.py"], "recipe_digest": "a1"}]})
     )
     lines = [_line(folder.name, "attempt_started", 0, 0.0, workers=8)]
-    for place in range(1, reports + 1):
-        lines.append(_report(folder.name, place, every))
-        if place % (reports // EVALUATIONS) == 0:
-            lines.append(_evaluation(folder.name, place, every, number))
-    text = "".join(lines)
+    for place, report in enumerate(reports, 1):
+        lines.append(report)
+        if place % (len(reports) // EVALUATIONS) == 0:
+            lines.append(_evaluation(folder.name, place, EVERY, number))
+    text = "".join(lines).replace(SOME, folder.name)
     (folder / "ledger" / "worker-0.jsonl").write_text(text)
     return len(text)
 

@@ -100,9 +100,10 @@ class _Watchers:
 def _watchers(run_url: str, here: Any) -> Iterator[_Watchers]:
     context = multiprocessing.get_context("spawn")
     shown, lost, scrapes = (context.Value("i", 0) for _ in range(3))
-    environment = here.environment | {"RAY_ADDRESS": here.address, "WANDB_MODE": "offline"}
+    # Before they start: Ray reads some of it as it is imported, and seeks its node elsewhere after.
+    os.environ.update(here.environment | {"RAY_ADDRESS": here.address, "WANDB_MODE": "offline"})
     processes = [
-        context.Process(target=_drive, args=(run_url, environment, shown, lost)),
+        context.Process(target=_drive, args=(run_url, shown, lost)),
         context.Process(target=_export, args=(os.path.dirname(run_url), scrapes)),
     ]
     with Ledger(run_url, "worker-0", run="watched", attempt=1) as ledger:
@@ -123,9 +124,8 @@ def _watchers(run_url: str, here: Any) -> Iterator[_Watchers]:
             process.join()
 
 
-def _drive(run_url: str, environment: dict[str, str], shown: Any, lost: Any) -> None:
+def _drive(run_url: str, shown: Any, lost: Any) -> None:
     """What a driver does with news, every half second as it does."""
-    os.environ.update(environment)
     ray.init(logging_level="ERROR")
     follower, spent = Follower(run_url), LiveAccount()
     mirror = WandbSink(Wandb(mode="offline"), run_url, {})

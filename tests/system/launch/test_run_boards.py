@@ -15,10 +15,12 @@ import pytest
 
 from system.observe import leaderboard
 from system.observe.boards.writing import BOARDS
+from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger
 from system.telemetry.metrics import METRICS
 from tests.system.launch.conftest import start_program
 from tests.system.launch.watching import LOOKBACK_S
+from tests.system.launch.watching import USUAL_LOOKBACK_S
 from tests.system.launch.watching import exporter
 from tests.system.launch.watching import prometheus
 from tests.system.observe.exporter.test_samples import board
@@ -35,6 +37,7 @@ TOTAL, REPORTS, SAVES = 8192, 256, 2048
 ABSENT = {
     "loss/perceptual", "loss/penalty", "loss/adversarial", "loss/alignment", "loss/critic",
     "alignment/cosine", "throughput/peak_memory_bytes",
+    "throughput/mfu_share",
 }  # fmt: skip
 
 
@@ -115,6 +118,44 @@ def test_what_matters_outlives_the_job_while_rays_own_gauges_are_gone(watched, n
     assert watcher.ask('ray_latent_flows_evaluation_gfid{run="watched"}', during)
     assert not watcher.ask('{__name__=~"ray_latent_flows_.*"}', after)
     assert watcher.ask(METRICS[name].prometheus, after)
+
+
+# What a driver tells Ray of a checkpoint's evaluation, until it ends.
+TELLS = """
+import time
+import ray
+from system.launch.prometheus_sink import PrometheusSink
+ray.init(logging_level="ERROR")
+told = {"kind": "evaluation", "images_seen": 64, "values": {"evaluation/gfid": 9.0}}
+PrometheusSink("brief").show(told)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.by_hand  # ten minutes are waited for
+@pytest.mark.timeout(3600)
+def test_ten_minutes_later_and_with_the_usual_look_back(discovery, ray_here, tmp_path):
+    root, joined = tmp_path / "runs", ray_here.environment | {"RAY_ADDRESS": ray_here.address}
+    with Ledger(str(root / "brief"), "worker-0", run="brief", attempt=1) as ledger:
+        ledger.write("attempt_started", workers=1)
+        ledger.write("first_update", images_seen=32, seconds=0.1, data_wait_s=0.0)
+        ledger.write("report", images_seen=64, values={"loss/total": 1.0})
+        ledger.write("evaluation", images_seen=64, values={"evaluation/gfid": 9.0})
+    leaderboard.write(str(root), board(cost_limit=9.0, updated=time.time()))
+    with (
+        exporter(str(root)) as source,
+        prometheus(tmp_path, discovery, source.url, lookback_s=USUAL_LOOKBACK_S) as watcher,
+    ):
+        job = start_program("-c", TELLS, **joined)
+        watcher.until('ray_latent_flows_evaluation_gfid{run="brief"}', PATIENCE_S)
+        job.kill()
+        job.communicate()
+        time.sleep(600)
+        assert not watcher.ask('{__name__=~"ray_latent_flows_.*"}')
+        for name in ("evaluation/gfid", "goodput/share", "campaign/value"):
+            assert watcher.ask(METRICS[name].prometheus), name
+        (gfid,) = watcher.ask(METRICS["evaluation/gfid"].prometheus)
+        assert float(gfid["value"][1]) == 9.0
 
 
 def test_no_alert_fires_over_a_run_that_went_well(watched):

@@ -1,6 +1,7 @@
 """What of a worker needs no Ray; the rest runs in test_run.py, on a real one."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from system.foundation.errors import RecipeError
 from system.foundation.world import World
 from system.launch.command import ROOT
 from system.launch.failures import position_of
+from system.launch.plan.utilisation import Utilisation
 from system.launch.worker import Assignment
 from system.launch.worker import _logged
+from system.launch.worker import _pace
 from system.launch.worker import _told
 from system.launch.worker import next_attempt
 from system.telemetry.ledger import Ledger
@@ -27,7 +30,14 @@ def assignment(tmp_path: Path) -> Assignment:
 
 def test_an_assignment_crosses_to_another_process_as_plain_values(tmp_path: Path) -> None:
     given = assignment(tmp_path)
-    assert Assignment.from_mapping(given.to_mapping()) == given
+    counted = replace(given, utilisation=Utilisation(2e9, {"A": 1e12}))
+    for each in (given, counted):
+        assert Assignment.from_mapping(each.to_mapping()) == each
+
+
+def test_no_share_of_a_peak_is_told_on_a_cpu(tmp_path: Path) -> None:
+    counted = replace(assignment(tmp_path), utilisation=Utilisation(2e9, {"A": 1e12}))
+    assert _pace(counted, World())(100.0) == {}
 
 
 def test_what_crossed_is_checked_anew(tmp_path: Path) -> None:

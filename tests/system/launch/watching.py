@@ -19,7 +19,7 @@ from tests.system.launch.conftest import start_program
 
 OPS = ROOT / "ops" / "prometheus"
 # What is not scraped any more is forgotten after this; by default after five minutes.
-LOOKBACK_S = 45
+LOOKBACK_S, USUAL_LOOKBACK_S = 45, 300
 PATIENCE_S = 60
 VARIABLES = {"run": ".*", "campaign": ".*"}
 
@@ -80,7 +80,9 @@ def exporter(root: str) -> Iterator[Watcher]:
 
 
 @contextmanager
-def prometheus(folder: Path, discovery: Path, exporter_url: str) -> Iterator[Watcher]:
+def prometheus(
+    folder: Path, discovery: Path, exporter_url: str, *, lookback_s: int = LOOKBACK_S
+) -> Iterator[Watcher]:
     """Prometheus with the committed files, quicker, and with the places of this test."""
     text = (OPS / "prometheus.yaml").read_text()
     for usual, here in (
@@ -99,7 +101,7 @@ def prometheus(folder: Path, discovery: Path, exporter_url: str) -> Iterator[Wat
                 "prometheus", f"--config.file={folder / 'prometheus.yaml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={url.removeprefix('http://')}",
-                f"--query.lookback-delta={LOOKBACK_S}s",
+                f"--query.lookback-delta={lookback_s}s",
             ],
             stdout=log, stderr=log, text=True, env=os.environ,
         )  # fmt: skip

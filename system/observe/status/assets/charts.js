@@ -1,5 +1,6 @@
 "use strict";
-// Charts by Plotly, in the page's own colours; drawn when they come into sight.
+// Charts by Plotly, in the page's own colours; drawn when they come into sight. Plotly is most of what
+// a browser has to load, so it is asked for with the first chart: all runs are shown without it.
 
 const Charts = (() => {
   const drawn = new Map(); // element: what it shows
@@ -17,8 +18,21 @@ const Charts = (() => {
   const colour = (number) => tone(`--c${number % COLOURS}`);
   const DASHES = ["solid", "dash", "dot", "dashdot"];
 
+  let loading = null;
+  function load() {
+    loading ??= new Promise((done) => {
+      if (window.Plotly) { done(); return; }
+      const script = el("script", { src: Source.plotting });
+      script.addEventListener("load", done);
+      script.addEventListener("error", () => { loading = null; }); // the next chart asks again
+      document.head.append(script);
+    });
+    return loading;
+  }
+
   // A figure that shows `chart` as soon as it is looked at; `show` again with news.
   function figure() {
+    load();
     const plot = el("div", { class: "plot" });
     const made = el("figure", { class: "chart" }, el("figcaption"), el("ul", { class: "legend" }), plot,
       el("details", { class: "note" }, el("summary", {}, "how to read this"), el("p")));
@@ -44,8 +58,8 @@ const Charts = (() => {
   }
 
   function draw(plot) {
+    if (!window.Plotly) { load().then(() => { if (drawn.has(plot)) draw(plot); }); return; }
     const { chart } = drawn.get(plot);
-    if (!window.Plotly) { addEventListener("load", () => draw(plot), { once: true }); return; }
     Plotly.react(plot, traces(chart), layout(chart), {
       displayModeBar: false, responsive: true, doubleClick: "reset", showTips: false,
       staticPlot: false, scrollZoom: false,

@@ -53,9 +53,10 @@ const Compare = (() => {
   // A run's lines of a chart in the run's colour; what is another line of the same chart is dashed.
   function lines(content, name, place) {
     if (!content) return [];
-    const corrected = new Set(content.series.filter((one) => one.form === "hollow").map((one) => one.label.replace(", corrected", "")));
-    const kept = content.series.filter((one) => ["dots", "hollow", "line"].includes(one.form) && !corrected.has(one.label))
-      .map((one) => one.form === "hollow" ? { ...one, form: "dots" } : one); // an interval is that of the corrected value
+    const measured = content.series.filter((one) => one.form !== "hollow" || one.low.length); // of a pair the one with bars
+    const corrected = new Set(measured.filter((one) => one.form === "hollow").map((one) => one.label.replace(", corrected", "")));
+    const kept = measured.filter((one) => ["dots", "hollow", "line"].includes(one.form) && !corrected.has(one.label))
+      .map((one) => one.form === "hollow" ? { ...one, form: "dots" } : one);
     return kept.map((one, i) => ({ ...one, colour: place, dash: i, what: one.label, label: kept.length > 1 ? `${name}, ${one.label}` : name }));
   }
 

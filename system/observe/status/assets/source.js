@@ -79,7 +79,7 @@ const Source = (() => {
   }
 
   return {
-    isLive, isAway: false, run, grid,
+    isLive, isAway: false, run, grid, plotting: content.plotting,
     fleet: new Feed("/api/fleet", content.fleet),
     now: () => Date.now() / 1000 + (isLive ? ahead : 0),
   };

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from system.observe.status.shell import ALL_SCRIPTS
 from system.observe.status.shell import PLOTTING
 from system.observe.status.shell import SCRIPTS
 from system.observe.status.shell import SHEET
@@ -27,7 +28,8 @@ def test_the_live_page_links_to_its_files_and_has_the_rows_inside():
     assert content["fleet"]["changed"]["run:a"]["name"] == EVIL
     assert (content["live"], content["refresh_ms"]) == (True, 2000)
     assert "alert(1)</script>" not in page
-    assert re.findall(r'src="([^"]+)"', page) == [address(n) for n in (*SCRIPTS, PLOTTING)]
+    assert re.findall(r'src="([^"]+)"', page) == [address(ALL_SCRIPTS)]
+    assert content["plotting"] == address(PLOTTING)
     assert page.count("<script>") == 0
     assert len(page) < 4000
 
@@ -48,6 +50,7 @@ def test_files_have_addresses_that_change_with_their_content_and_no_other_can_be
     assert b"--c0" in asset(SHEET)
     assert gzip.decompress(packed(SHEET)) == asset(SHEET)
     assert b"plotly" in asset(PLOTTING)[:200]
+    assert all(asset(name) in asset(ALL_SCRIPTS) for name in SCRIPTS)
     for name in ("page.html", "../shell.py", "/etc/passwd", ""):
         with pytest.raises(KeyError):
             asset(name)
