@@ -9,6 +9,7 @@ which asks for one token at a time.
 import torch
 
 from system.autoencoder.autoencoder import Autoencoder
+from system.flow.block import Block
 from system.flow.flow import Flow
 from system.objectives.joint import JointModel
 
@@ -31,5 +32,6 @@ def compile_parts(model: JointModel, backend: str = "inductor") -> None:
 def compile_layers(flow: Flow, backend: str = "inductor") -> None:
     """The same for the layers of a flow alone."""
     for block in flow.blocks:
+        assert isinstance(block, Block)
         for layer in block.transformer.layers:
             layer.compile(backend=backend, fullgraph=True, dynamic=False)
