@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from system.foundation.batch_cut import cut_batch
-from system.launch.plan.forecast import computed
-from system.launch.plan.forecast import on_gpu
+from system.launch.plan.compute import computed
+from system.launch.plan.compute import on_gpu
 from system.launch.plan.shadow import shadow
 from tests.benchmarks.parts.aligning import recipe_of
 
