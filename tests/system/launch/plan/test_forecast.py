@@ -1,3 +1,4 @@
+from system.foundation.settings.flow import Flow
 from system.foundation.settings.run import Cluster
 from system.launch.plan.published import JOINT
 
