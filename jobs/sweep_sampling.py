@@ -19,12 +19,12 @@ written, so the same command goes on where it was stopped; the record is the sam
 import sys
 from functools import partial
 
+from system.evaluation.crews.any_crew import any_crew
 from system.evaluation.measured import device_of
 from system.evaluation.sweep import Sweeping
 from system.evaluation.sweep import sweep_folder
 from system.evaluation.sweep import sweep_samplers
 from system.evaluation.sweep_record import sweep_table
-from system.evaluation.work.any_crew import any_crew
 from system.foundation.config import Resolved
 from system.launch.any_ray import any_ray
 from system.launch.command import command

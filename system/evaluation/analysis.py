@@ -10,6 +10,7 @@ pixels has statistics alone: it has nothing to decode.
 import torch
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import AloneCrew
 from system.evaluation.drawing import to_png
 from system.evaluation.measured import Measured
 from system.evaluation.measured import device_of
@@ -27,7 +28,6 @@ from system.evaluation.studio import units_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
-from system.evaluation.work.crew import AloneCrew
 from system.foundation import storage
 from system.foundation.recipe import Recipe
 from system.foundation.settings.autoencoder import Pixels

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
@@ -32,8 +34,6 @@ from system.evaluation.subject import Subject
 from system.evaluation.subject import read_subject
 from system.evaluation.subject import run_of
 from system.evaluation.subject import subject_digest
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.recipe import Recipe

@@ -5,13 +5,13 @@ This is what a task of `task.py` does in its process. It knows no Ray but throug
 
 import traceback
 
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.ray_crew import RayCrew
 from system.evaluation.evaluator import evaluate
 from system.evaluation.evaluator import grid_place
 from system.evaluation.lag import images_seen_of
 from system.evaluation.studio import Device
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.ray_crew import RayCrew
 from system.foundation.recipe import Recipe
 from system.telemetry.ledger import Ledger
 from system.telemetry.ledger import read_ledger

@@ -22,6 +22,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from data_pipeline.shards.manifest import read_manifest
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.request import FeatureRequest
+from system.evaluation.crews.store import UnitStore
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
 from system.evaluation.labels import labels_of
@@ -37,11 +42,6 @@ from system.evaluation.sources.drawn import drawn_images
 from system.evaluation.subject import Subject
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import features_of
-from system.evaluation.work.request import FeatureRequest
-from system.evaluation.work.store import UnitStore
 from system.foundation import storage
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import Sampler
@@ -141,7 +141,7 @@ class _Watched(Crew):
             return
         with self.cluster():
             # Only once the cluster is known: Ray reads where it is when it is imported.
-            from system.evaluation.work.ray_crew import RayCrew
+            from system.evaluation.crews.ray_crew import RayCrew
 
             gpus = 1.0 if request.device == "cuda" else 0.0
             crew = RayCrew(workers=self.request.workers, gpus=gpus, told=self.bar.advance)

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
+from system.evaluation.crews.any_crew import any_crew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.evaluator import evaluate
 from system.evaluation.judged import AS_THE_RUN
 from system.evaluation.judged import Judged
@@ -36,8 +38,6 @@ from system.evaluation.studio import Studio
 from system.evaluation.studio import units_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_recipe
-from system.evaluation.work.any_crew import any_crew
-from system.evaluation.work.crew import Crew
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import SamplerChanges

@@ -19,6 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import Features
 from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.detectors.choice import DigitsChoice
 from system.evaluation.presets import Preset
@@ -47,8 +49,6 @@ from system.evaluation.sources.archive import ArchiveImages
 from system.evaluation.sources.folder import FolderImages
 from system.evaluation.sources.shards import ShardImages
 from system.evaluation.statistics import FeatureStatistics
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import Features
 from system.foundation.errors import BadInput
 from system.foundation.settings.record import Record
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from dataclasses import field
 from typing import Literal
 
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import Features
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.features import forget
+from system.evaluation.crews.request import FeatureRequest
 from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.sources.any_source import AnySource
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import Features
-from system.evaluation.work.features import features_of
-from system.evaluation.work.features import forget
-from system.evaluation.work.request import FeatureRequest
 from system.foundation import storage
 
 Device = Literal["cpu", "cuda"]

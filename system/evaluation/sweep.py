@@ -19,6 +19,7 @@ from pydantic import field_validator
 
 from system.engine.released import is_released
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import Crew
 from system.evaluation.judged import AS_THE_RUN
 from system.evaluation.judged import Judged
 from system.evaluation.judged import settings_of
@@ -41,7 +42,6 @@ from system.evaluation.trial import Result
 from system.evaluation.trial import Told
 from system.evaluation.trial import Trial
 from system.evaluation.trial import tell_nobody
-from system.evaluation.work.crew import Crew
 from system.evaluation.yardstick import AnySettings
 from system.foundation import storage
 from system.foundation.config import recipe_from_mapping

@@ -6,7 +6,7 @@ evaluation leaves in memory, or on a GPU, is gone before the next. The outer one
 die, run out of memory or out of time, writes it down, and returns. So Ray's controller, which would
 end the run where a validation task is lost for good (2.60), never hears of it.
 
-With `work/ray_crew` it alone knows Ray here.
+With `crews/ray_crew` it alone knows Ray here.
 """
 
 import logging

@@ -13,6 +13,7 @@ import torch
 
 from data_pipeline.shards.manifest import Manifest
 from data_pipeline.shards.manifest import read_manifest
+from system.evaluation.crews.features import Features
 from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.measures.bench import DigitsBench
 from system.evaluation.measures.digits import prepare
@@ -36,7 +37,6 @@ from system.evaluation.standard import Origin
 from system.evaluation.standard import Standard
 from system.evaluation.studio import Studio
 from system.evaluation.subject import Subject
-from system.evaluation.work.features import Features
 from system.foundation.errors import BadInput
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import DigitsEvaluation

@@ -10,15 +10,15 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.request import FeatureRequest
 from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.reference.adm import read_adm
 from system.evaluation.reference.reference import Reference
 from system.evaluation.reference.stored import is_stored
 from system.evaluation.reference.stored import read_stored
 from system.evaluation.sources.archive import reference_images
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import features_of
-from system.evaluation.work.request import FeatureRequest
 from system.foundation import storage
 from system.foundation.errors import BadInput
 

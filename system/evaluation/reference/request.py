@@ -19,6 +19,10 @@ from torch import Tensor
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.shard import Split
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.any_crew import any_crew
+from system.evaluation.crews.features import Features
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.request import FeatureRequest
 from system.evaluation.measured import device_of
 from system.evaluation.presets import KEPT
 from system.evaluation.presets import PRESETS
@@ -37,10 +41,6 @@ from system.evaluation.sources.folder import folder_images
 from system.evaluation.sources.shards import ShardImages
 from system.evaluation.sources.shards import shard_images
 from system.evaluation.statistics import streamed
-from system.evaluation.work.any_crew import any_crew
-from system.evaluation.work.features import Features
-from system.evaluation.work.features import features_of
-from system.evaluation.work.request import FeatureRequest
 from system.foundation import storage
 from system.foundation.errors import BadInput
 from system.foundation.settings.data import Data

@@ -7,6 +7,7 @@ from typing import Any
 
 from system.evaluation.analysis import analyse
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import AloneCrew
 from system.evaluation.measures.digits import prepare
 from system.evaluation.measures.generation import cut_halves
 from system.evaluation.measures.generation import drawn_quality
@@ -14,7 +15,6 @@ from system.evaluation.studio import Studio
 from system.evaluation.studio import units_folder
 from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
-from system.evaluation.work.crew import AloneCrew
 from system.foundation import storage
 from system.foundation.errors import NumericsError
 from system.foundation.settings.evaluation import Sampler

@@ -13,6 +13,7 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.stream.split import read_split
 from system.engine.checkpoints import name_of
 from system.engine.checkpoints import upload
+from system.evaluation.crews.crew import AloneCrew
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import DigitsDetector
 from system.evaluation.detectors.digits import digits_detector
@@ -23,7 +24,6 @@ from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.studio import Studio
 from system.evaluation.subject import Subject
 from system.evaluation.subject import assemble_subject
-from system.evaluation.work.crew import AloneCrew
 from system.foundation import streams
 from system.foundation.config import resolve
 from system.foundation.recipe import Recipe

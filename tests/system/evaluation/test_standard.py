@@ -8,6 +8,10 @@ import torch
 from PIL import Image
 
 from data_pipeline.shards.manifest import read_manifest
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.request import FeatureRequest
+from system.evaluation.crews.store import UnitStore
 from system.evaluation.detectors.choice import InceptionChoice
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import digits_url
@@ -31,10 +35,6 @@ from system.evaluation.standard import Origin
 from system.evaluation.standard import Standard
 from system.evaluation.standard import measure_standard
 from system.evaluation.statistics import FeatureStatistics
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.features import features_of
-from system.evaluation.work.request import FeatureRequest
-from system.evaluation.work.store import UnitStore
 from system.foundation.errors import BadInput
 from system.foundation.errors import NumericsError
 from system.foundation.settings.evaluation import Sampler

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.labels import balanced_labels
 from system.evaluation.protocol import Drawing
 from system.evaluation.sources.drawn import drawn_images
 from system.evaluation.studio import Studio
 from system.evaluation.studio import units_folder
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
 from system.foundation.settings.evaluation import Sampler
 
 

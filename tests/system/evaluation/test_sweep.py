@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from system.engine.checkpoints import further_average
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.sweep import Sweeping
 from system.evaluation.sweep import sweep_folder
 from system.evaluation.sweep import sweep_samplers
 from system.evaluation.sweep_record import Sweep
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
 from system.foundation.errors import BadInput
 from system.foundation.errors import RecipeError
 from system.foundation.settings.flow import Unconditional

@@ -2,10 +2,10 @@
 
 import pytest
 
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.studio import Studio
 from system.evaluation.trial import Trial
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
 from system.foundation import storage
 from system.foundation.errors import NumericsError
 

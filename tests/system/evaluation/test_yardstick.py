@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.crew import AloneCrew
 from system.evaluation.measures.generation import cut_halves
 from system.evaluation.measures.generation import drawn_quality
 from system.evaluation.measures.reference import reference_stages
@@ -13,7 +14,6 @@ from system.evaluation.reference.request import ReferenceRequest
 from system.evaluation.reference.request import make_reference
 from system.evaluation.scores.jackknife import mean_of
 from system.evaluation.studio import Studio
-from system.evaluation.work.crew import AloneCrew
 from system.evaluation.yardstick import yardstick_of
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import ReferenceEvaluation

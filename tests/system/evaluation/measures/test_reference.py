@@ -5,11 +5,11 @@ from contextlib import nullcontext
 
 import pytest
 
+from system.evaluation.crews.crew import AloneCrew
 from system.evaluation.measures.reference import reference_stages
 from system.evaluation.reference.request import ReferenceRequest
 from system.evaluation.reference.request import make_reference
 from system.evaluation.studio import Studio
-from system.evaluation.work.crew import AloneCrew
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import ReferenceEvaluation
 from tests.random_inception import write_random_inception

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.reference.reading import kept_features
 from system.evaluation.reference.reading import read_reference
 from system.evaluation.reference.stored import write_reference
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
 from system.foundation.errors import BadInput
 from system.foundation.errors import DataError
 from tests.system.evaluation.reference.test_adm import MOMENTS

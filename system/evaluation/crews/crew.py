@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.crews.request import FeatureRequest
+from system.evaluation.crews.store import Kept
+from system.evaluation.crews.store import UnitStore
 from system.evaluation.detectors.choice import open_detector
 from system.evaluation.detectors.detector import KINDS
 from system.evaluation.sources.any_source import open_source
-from system.evaluation.work.request import FeatureRequest
-from system.evaluation.work.store import Kept
-from system.evaluation.work.store import UnitStore
 from system.foundation.errors import NumericsError
 
 IMAGES = "images"

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 import xxhash
 
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import features_of
-from system.evaluation.work.request import FeatureRequest
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.request import FeatureRequest
 from system.foundation.errors import TrainingSystemError
 from system.launch.any_ray import any_ray
 from system.launch.local_ray import marked
@@ -33,7 +33,7 @@ def main(mark: str, text: str, folder: str) -> None:
     with any_ray():
         import ray
 
-        from system.evaluation.work.ray_crew import RayCrew
+        from system.evaluation.crews.ray_crew import RayCrew
 
         def inside(cpus: float, crew: RayCrew, name: str) -> Any:
             return ray.get(ray.remote(found).options(num_cpus=cpus).remote(request, crew, name))

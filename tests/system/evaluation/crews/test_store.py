@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from system.evaluation.work.store import UnitStore
+from system.evaluation.crews.store import UnitStore
 
 UNIT = range(64, 128)
 

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from typing import Literal
 
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
 
 
 @contextmanager
@@ -24,6 +24,6 @@ def any_crew(
         yield AloneCrew()
         return
     with cluster():
-        from system.evaluation.work.ray_crew import RayCrew  # imports ray, which has to be up
+        from system.evaluation.crews.ray_crew import RayCrew  # imports ray, which has to be up
 
         yield RayCrew(workers=workers, gpus=float(device == "cuda"))

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from system.evaluation.crews.crew import IMAGES
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.crew import array_name
+from system.evaluation.crews.request import FeatureRequest
+from system.evaluation.crews.store import TRIES
+from system.evaluation.crews.store import UnitStore
 from system.evaluation.passes import PASS
-from system.evaluation.work.crew import IMAGES
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.crew import array_name
-from system.evaluation.work.request import FeatureRequest
-from system.evaluation.work.store import TRIES
-from system.evaluation.work.store import UnitStore
 from system.foundation import storage
 from system.foundation.errors import DataError
 

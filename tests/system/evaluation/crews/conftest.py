@@ -3,13 +3,13 @@
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
+from system.evaluation.crews.request import FeatureRequest
 from system.evaluation.detectors.choice import digits_choice
 from system.evaluation.detectors.digits import digits_url
 from system.evaluation.labels import balanced_labels
 from system.evaluation.measures.digits import detectors_folder
 from system.evaluation.protocol import Drawing
 from system.evaluation.sources.drawn import drawn_images
-from system.evaluation.work.request import FeatureRequest
 from system.foundation.settings.evaluation import Sampler
 
 COUNT = 300  # five passes, the last one not full

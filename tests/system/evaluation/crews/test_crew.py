@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Worker
+from system.evaluation.crews.store import UnitStore
 from system.evaluation.sources.any_source import open_source
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Worker
-from system.evaluation.work.store import UnitStore
 from system.foundation.errors import NumericsError
 
 

@@ -2,8 +2,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from system.evaluation.work.any_crew import any_crew
-from system.evaluation.work.crew import AloneCrew
+from system.evaluation.crews.any_crew import any_crew
+from system.evaluation.crews.crew import AloneCrew
 
 
 def test_no_worker_is_this_process_and_asks_for_no_ray():

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from system.evaluation.work.request import FeatureRequest
+from system.evaluation.crews.request import FeatureRequest
 
 
 def changed(record, **changes):

@@ -30,13 +30,13 @@ import torch
 from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
 
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.crew import Worker
-from system.evaluation.work.crew import tell_nobody
-from system.evaluation.work.crew import watch_over
-from system.evaluation.work.request import FeatureRequest
-from system.evaluation.work.store import Kept
-from system.evaluation.work.store import UnitStore
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.crew import Worker
+from system.evaluation.crews.crew import tell_nobody
+from system.evaluation.crews.crew import watch_over
+from system.evaluation.crews.request import FeatureRequest
+from system.evaluation.crews.store import Kept
+from system.evaluation.crews.store import UnitStore
 from system.foundation import storage
 from system.foundation.errors import ClusterError
 from system.foundation.errors import TrainingSystemError

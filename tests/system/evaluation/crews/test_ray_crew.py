@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.features import features_of
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.features import features_of
 from system.launch.local_ray import local_ray
 
 ROOT = Path(__file__).parents[4]
@@ -31,7 +31,7 @@ def answers(asked, tmp_path_factory):
     with local_ray(cpus=3.0) as private:
         environment = os.environ | private.environment
         environment |= {"RAY_ADDRESS": private.address, "PYTHONPATH": str(ROOT)}
-        program = ROOT / "tests/system/evaluation/work/crew_program.py"
+        program = ROOT / "tests/system/evaluation/crews/crew_program.py"
         done = subprocess.run(
             [sys.executable, program, private.mark, asked.model_dump_json(), str(folder)],
             cwd=ROOT, env=environment, timeout=560, capture_output=True, text=True, check=False,

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from system.evaluation.crews import features as features_module
+from system.evaluation.crews.crew import AloneCrew
+from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.features import features_of
+from system.evaluation.crews.features import forget
 from system.evaluation.sources.any_source import open_source
-from system.evaluation.work import features as features_module
-from system.evaluation.work.crew import AloneCrew
-from system.evaluation.work.crew import Crew
-from system.evaluation.work.features import features_of
-from system.evaluation.work.features import forget
 from system.foundation.errors import DataError
 
 
