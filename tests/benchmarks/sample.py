@@ -36,6 +36,8 @@ from tests.benchmarks.rows import at_most
 from tests.benchmarks.rows import every_round
 from tests.benchmarks.rows import median_row
 from tests.benchmarks.rows import ratios
+from tests.golden.cases import STARFLOW
+from tests.golden.cases import TARFLOW
 
 GIGA, MB = 1e9, 1e6
 FARTHEST = 1e-4  # between the images of both samplers, float32
@@ -43,21 +45,6 @@ FARTHEST = 1e-4  # between the images of both samplers, float32
 BOUNDS = {
     "cpu": {"ml_tarflow": (2.0, 3.0), "ml_starflow": (1.5, 1.5)},
     "cuda": {"ml_tarflow": (4.0, 4.0), "ml_starflow": (3.0, 3.0)},
-}
-TARFLOW: dict[str, Any] = {
-    "positions": "learned",
-    "first": "kept",
-    "raster": "data_side",
-    "soft_clip": 0.0,
-    "norm_out": "none",
-    "perceptron": "gelu",
-    "condition": {"kind": "added"},
-}
-STARFLOW: dict[str, Any] = {
-    "positions": "rotary",
-    "scale": "softplus",
-    "perceptron": "gelu",
-    "condition": {"kind": "prefix"},
 }
 
 

@@ -137,7 +137,7 @@ def stored_time(url: str) -> float | None:
         return parsedate_to_datetime(told).timestamp() if told else None
     try:
         modified = filesystem.modified(path)
-    except NotImplementedError:
+    except NotImplementedError:  # fsspec's word for a store that keeps no times: none to compare
         return None
     return modified.timestamp() if isinstance(modified, datetime) else None
 

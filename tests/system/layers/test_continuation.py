@@ -9,6 +9,8 @@ from system.layers.embedding import axial_rotary
 from system.layers.packed import is_worth_packing
 from system.layers.steering import Steering
 from system.layers.transformer import Transformer
+from tests.system.layers.test_transformer import inputs
+from tests.system.layers.test_transformer import stack
 
 ROTARY = axial_rotary(3, 4, 100.0)
 CONDITIONS = (
@@ -16,21 +18,6 @@ CONDITIONS = (
     {"kind": "adaptive_norm", "ways": 4},
     {"kind": "added"},
 )
-
-
-def stack(**shape: object) -> Transformer:
-    torch.manual_seed(1)
-    transformer = Transformer(Flow(width=16, depths=(2,), head_width=8, **shape), 2).double()
-    for parameter in transformer.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return transformer
-
-
-def inputs() -> tuple[torch.Tensor, Steering]:
-    generator = torch.Generator().manual_seed(2)
-    hidden = torch.randn(2, 9, 16, dtype=torch.float64, generator=generator)
-    vector = torch.randn(2, 16, dtype=torch.float64, generator=generator)
-    return hidden, Steering(norm=vector, sharpness=torch.tensor([1.0, 0.7]))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
