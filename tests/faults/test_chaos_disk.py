@@ -4,7 +4,6 @@ Its row in docs/results/chaos.md is written as `test_chaos_table` says.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.faults.chaos_runs import PATIENCE_S
 from tests.faults.chaos_runs import ROOT
 from tests.faults.chaos_runs import record
 from tests.faults.chaos_runs import small
+from tests.system.telemetry.test_ledger import needs_a_small_disk
 
 pytestmark = [
     pytest.mark.ray,
@@ -47,11 +47,7 @@ rm -f {at}/ballast; cp -r {at}/runs {kept}; date +%s > {kept}/ended; exit $code
 """
 
 
-@pytest.mark.skipif(
-    shutil.which("unshare") is None
-    or subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0,
-    reason="this machine lets nobody mount a small disk",
-)
+@needs_a_small_disk
 def test_a_full_disk_ends_the_run_at_once_and_says_where(shards: str, tmp_path: Path) -> None:
     at = tmp_path / "disk"
     at.mkdir()

@@ -177,11 +177,14 @@ with Ledger(sys.argv[1], "a", run="r") as ledger:
 SMALL_DISK = 'mount -t tmpfs -o size=256k none "$0"; "$@" "$0" && cp -r "$0/ledger" "$0-kept"'
 
 
-@pytest.mark.skipif(
+needs_a_small_disk = pytest.mark.skipif(
     shutil.which("unshare") is None
     or subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0,
     reason="this machine lets nobody mount a small disk",
 )
+
+
+@needs_a_small_disk
 def test_the_last_lines_fit_on_a_full_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
