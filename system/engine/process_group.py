@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import redirect_stdout
+from importlib import import_module
 
 import deepspeed
 import torch.distributed as dist
@@ -14,6 +15,7 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.accelerator import set_accelerator
 from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
 from deepspeed.accelerator.cuda_accelerator import CUDA_Accelerator
+from deepspeed.runtime import compiler
 
 from system.foundation.errors import ClusterError
 from system.foundation.world import World
@@ -21,6 +23,8 @@ from system.foundation.world import World
 ACCELERATORS = {"cpu": CPU_Accelerator, "cuda": CUDA_Accelerator}
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 SHARED_MEMORY_OP = "deepspeed_shm_comm"
+# DeepSpeed asks of every optimiser whether it is this one.
+MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
 
 def join(world: World) -> None:
@@ -36,6 +40,7 @@ def join(world: World) -> None:
     # This op serves inference alone, and loading it means compiling it: half a minute, a compiler,
     # and workers that race for one build folder.
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
+    _import_uncompiled(MUON)
     # DeepSpeed calls collectives by names that newer versions of torch are about to drop.
     warnings.filterwarnings("ignore", message="`torch.distributed", category=FutureWarning)
     if not dist.is_initialized():
@@ -67,6 +72,20 @@ def quiet() -> Iterator[None]:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     with redirect_stdout(io.StringIO()):
         yield
+
+
+def _import_uncompiled(module: str) -> None:
+    """Import a module of DeepSpeed's whose functions are compiled as they are defined (0.19.8).
+
+    That would bring in all of torch's compiler, nearly two seconds of every worker's start, for
+    functions that nobody calls.
+    """
+    compile_as_before = compiler.compile
+    compiler.compile = lambda: compiler.dummy_decorator
+    try:
+        import_module(module)
+    finally:
+        compiler.compile = compile_as_before
 
 
 def _found(world: World) -> None:

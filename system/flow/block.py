@@ -35,6 +35,7 @@ from system.layers.cache import Span
 from system.layers.cache import Standing
 from system.layers.continuation import Continuation
 from system.layers.embedding import Rotary
+from system.layers.embedding import drawn_parameter
 from system.layers.norm import RmsNorm
 from system.layers.steering import Steering
 from system.layers.transformer import Transformer
@@ -77,10 +78,10 @@ class Block(nn.Module):
         self.shifts_alone = shape.affine == "shift"
         self.start = self.positions = None
         if shape.first == "start":
-            self.start = nn.Parameter(torch.randn(token_width))
+            self.start = drawn_parameter(token_width, spread=1.0)
         self.token_in = nn.Linear(token_width, shape.width)
         if shape.positions == "learned":
-            self.positions = nn.Parameter(0.01 * torch.randn(tokens, shape.width))
+            self.positions = drawn_parameter(tokens, shape.width, spread=0.01)
         self.transformer = Transformer(shape, depth)
         self.norm_out = RmsNorm(shape.width) if shape.norm_out == "rms" else nn.Identity()
         self.affine_out = nn.Linear(shape.width, token_width * (1 if self.shifts_alone else 2))

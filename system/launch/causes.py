@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping
 from enum import StrEnum
 
-import torch
 from ray.exceptions import NodeDiedError
 from ray.exceptions import OutOfMemoryError
 from ray.exceptions import RayActorError
@@ -148,11 +147,16 @@ def _cause_of_one(error: BaseException) -> Cause:
             return Cause.PREEMPTED
         pressed = any(each in text for each in MEMORY_PRESSURE_TEXTS)
         return Cause.OUT_OF_MEMORY if pressed else Cause.LOST
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
+    # torch's by its name: Ray's controller reads causes, and does without torch.
+    if isinstance(error, MemoryError | OutOfMemoryError) or _is_torchs_out_of_memory(error):
         return Cause.OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and any(each in text for each in MEMORY_TEXTS):
         return Cause.OUT_OF_MEMORY
     return Cause.UNKNOWN
+
+
+def _is_torchs_out_of_memory(error: BaseException) -> bool:
+    return type(error).__name__ == "OutOfMemoryError" and isinstance(error, RuntimeError)
 
 
 def _cause_in_our_words(error: TrainingSystemError) -> Cause:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-from ray.train.torch import TorchConfig
 
 from system.engine.checkpoints import CheckpointStore
 from system.evaluation.lag import waiting
@@ -31,6 +30,7 @@ from system.foundation.errors import StorageError
 from system.foundation.errors import TrainingSystemError
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
+from system.launch import assignment
 from system.launch import preflight
 from system.launch.causes import stated
 from system.launch.cluster import is_given
@@ -57,8 +57,7 @@ from system.launch.resumption import tell_of_start
 from system.launch.retention import Keeper
 from system.launch.retention import retention
 from system.launch.retention import without_gone
-from system.launch.worker import Assignment
-from system.launch.worker import work
+from system.launch.torch_group import TorchGroup
 from system.telemetry.console import Console
 from system.telemetry.console import clock
 from system.telemetry.goodput import LiveAccount
@@ -193,12 +192,12 @@ def trainer(plan: Plan) -> Trainer:
         kept=kept_for_evaluation(recipe) if scaled.elasticity_enabled else {},
     )
     return Trainer(
-        work,
+        assignment.start,
         recipe=recipe,
-        train_loop_config=Assignment(
+        train_loop_config=assignment.Assignment(
             recipe, plan.url, plan.device, utilisation(recipe, plan.device, GPUS)
         ).to_mapping(),
-        torch_config=TorchConfig(backend="nccl" if plan.device == "cuda" else "gloo"),
+        torch_config=TorchGroup("nccl" if plan.device == "cuda" else "gloo"),
         scaling_config=scaled,
         run_config=ray.train.RunConfig(
             name="checkpoints",

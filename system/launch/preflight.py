@@ -37,11 +37,11 @@ from system.foundation.settings.objective import FeatureAlignment
 from system.foundation.settings.objective import Lpips
 from system.objectives.joint import JointModel
 from system.objectives.perceptual import read_trunk
+from system.train.changes import changed_data
+from system.train.changes import frozen_changes
 from system.train.frozen import build_frozen_autoencoder
 from system.train.frozen import build_teacher
 from system.train.frozen import fitting_features
-from system.train.state import changed_data
-from system.train.state import frozen_changes
 from system.train.warm_start import check_warm_start
 
 # Bytes per parameter in a checkpoint: master weights, two moments and the average in float32, the

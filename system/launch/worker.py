@@ -12,7 +12,6 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,17 +31,16 @@ from system.engine.checkpoints import CheckpointStore
 from system.evaluation.lag import MORE_KEPT
 from system.evaluation.task import GRACE_S
 from system.foundation import storage
-from system.foundation.config import recipe_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.world import World
 from system.launch.announcements import RayAnnouncements
+from system.launch.assignment import Assignment
 from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
 from system.launch.pausing import PauseWatch
-from system.launch.plan.utilisation import Utilisation
 from system.launch.saves import Saves
 from system.telemetry.ledger import Event
 from system.telemetry.ledger import Ledger
@@ -59,36 +57,6 @@ ASK_TIMEOUT_S = 0.2
 # So long a worker that fails lets a save end, which spares what would be done again. Others may be
 # gone that take part in it.
 SETTLE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What the driver tells every worker."""
-
-    recipe: Recipe  # with every path absolute
-    url: str  # the run's folder
-    device: str
-    utilisation: Utilisation | None = None  # where the device may have a peak that is known
-
-    def to_mapping(self) -> dict[str, Any]:
-        """As plain values: what crosses to another process is checked anew there."""
-        return {
-            "recipe": self.recipe.model_dump(mode="json"),
-            "url": self.url,
-            "device": self.device,
-            "utilisation": None if self.utilisation is None else asdict(self.utilisation),
-        }
-
-    @staticmethod
-    def from_mapping(values: dict[str, Any]) -> "Assignment":
-        """The inverse of `to_mapping`."""
-        counted = values["utilisation"]
-        return Assignment(
-            recipe_from_mapping(values["recipe"]),
-            values["url"],
-            values["device"],
-            None if counted is None else Utilisation(**counted),
-        )
 
 
 def work(values: dict[str, Any]) -> None:

@@ -63,6 +63,16 @@ def axial_rotary(
     return Rotary(grid.cos().to(dtype), grid.sin().to(dtype))
 
 
+def drawn_parameter(*shape: int, spread: float) -> nn.Parameter:
+    """A parameter that starts normal, with this standard deviation."""
+    drawn = torch.empty(shape)
+    # On the meta device, where a driver builds the model to know its size, there is nothing to
+    # fill, and filling it would bring in torch's compiler: nearly two seconds of every start.
+    if not drawn.is_meta:
+        nn.init.normal_(drawn, std=spread)
+    return nn.Parameter(drawn)
+
+
 class ClassVectors(nn.Module):
     """One vector per class, mixed in any proportion.
 
@@ -73,7 +83,7 @@ class ClassVectors(nn.Module):
 
     def __init__(self, classes: int, width: int, spread: float) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(classes, width) * spread)
+        self.table = drawn_parameter(classes, width, spread=spread)
 
     def forward(self, mixture: Float[Tensor, "B V"]) -> Float[Tensor, "B E"]:
         """The mixed vectors, in the type of the weights; mixed in that of the mixture."""

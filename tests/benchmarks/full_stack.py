@@ -3,8 +3,8 @@
 One side is a run of the digits recipe with `ray job submit` on a Ray that stands: driver, Ray
 Train, one worker, DeepSpeed, loader, ledger, checkpoint. The other is a script that trains the same
 model on the same batches. They take turns, each in fresh processes, one thread each; the flow is
-wider and the batch larger than the recipe's, so that a step takes half a second or more. Memory is
-compared at the recipe's own size, where activations do not hide the rest.
+wider and the batch larger than the recipe's, so that a step takes half a second or more. Start and
+memory are compared at the recipe's own size, where steps and activations do not hide the rest.
 """
 
 import statistics
@@ -31,6 +31,7 @@ PARTS = {
     "imported": "the worker has its imports behind it",
     "first": "the first update is done",
 }
+Pair = tuple[Side, Side]  # the full stack, and the bare loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Scale:
         "cluster.workers=1", "cluster.device=cpu", "wandb.mode=disabled",
     )  # fmt: skip
     wide: tuple[str, ...] = ("run.global_batch=256", "flow.width=192")
-    recipes_own: int = 200  # updates at the recipe's own size, for its memory
+    recipes_own: int = 40  # updates at the recipe's own size
 
 
 def rows(scale: Scale = Scale()) -> Iterator[Row]:
@@ -53,38 +54,47 @@ def rows(scale: Scale = Scale()) -> Iterator[Row]:
         given = (*scale.settings, *scale.wide)
         work = prepare(Path(folder), given, scale.updates, scale.passed_over)
         own = prepare(Path(folder), scale.settings, scale.recipes_own, scale.passed_over)
-        stacks, bares, parts = [], [], []
+        wide, small, parts = list[Pair](), list[Pair](), []
         with local_ray(cpus=2, port=0) as here:
             for number in range(scale.rounds):
-                bares.append(bare(work))
-                stack, started = submitted(work, here, f"round-{number}")
-                stacks.append(stack)
+                alone = bare(work)
+                stack, _ = submitted(work, here, f"wide-{number}")
+                wide.append((stack, alone))
+                alone = bare(own)
+                stack, started = submitted(own, here, f"own-{number}")
+                small.append((stack, alone))
                 parts.append(started)
-            small = (submitted(own, here, "own")[0], bare(own))
-    yield from compared(stacks, bares)
-    yield from memory(*small)
+    yield from steps(wide)
+    yield from starts(small)
     for part, said in PARTS.items():
         took = statistics.median(each[part] for each in parts)
         yield Row(f"from `ray job submit`: {said}", took, "s")
+    yield from memory(small)
 
 
-def compared(stacks: Sequence[Side], bares: Sequence[Side]) -> Iterator[Row]:
-    """Steps and starts beside each other, pair by pair."""
-    pairs = [*zip(stacks, bares, strict=True)]
-    yield Row("bare: step", statistics.median(one.step for one in bares), "s", at_least(0.5))
-    yield Row("full stack: step", statistics.median(one.step for one in stacks), "s")
+def steps(pairs: Sequence[Pair]) -> Iterator[Row]:
+    """An update beside the bare one, pair by pair."""
+    yield Row("bare: step", statistics.median(alone.step for _, alone in pairs), "s", at_least(0.5))
+    yield Row("full stack: step", statistics.median(stack.step for stack, _ in pairs), "s")
     slower = [100 * (stack.step / alone.step - 1) for stack, alone in pairs]
     yield Row("full stack over bare: step", statistics.median(slower), "%", at_most(5))
     worked = [100 * (stack.worked / alone.worked - 1) for stack, alone in pairs]
     yield Row("the same in time on the processor", statistics.median(worked), "%")
-    yield Row("bare: imports and model", statistics.median(one.ready for one in bares), "s")
+
+
+def starts(pairs: Sequence[Pair]) -> Iterator[Row]:
+    """How long it takes until the first update is done."""
+    ready = statistics.median(alone.ready for _, alone in pairs)
+    yield Row("bare: imports and model", ready, "s")
     beyond = [stack.first - alone.ready for stack, alone in pairs]
     yield Row("submit to first step, beyond that", statistics.median(beyond), "s", at_most(10))
 
 
-def memory(stack: Side, alone: Side) -> Iterator[Row]:
-    """What each side had in memory at most, at the size of the recipe itself."""
-    yield Row("bare: peak memory", alone.peak_bytes / MB, "MB")
-    yield Row("worker: peak memory", stack.peak_bytes / MB, "MB")
-    ratio = stack.peak_bytes / alone.peak_bytes
-    yield Row("worker / bare: peak memory", ratio, "x", at_most(1.5))
+def memory(pairs: Sequence[Pair]) -> Iterator[Row]:
+    """What each side had in memory at most."""
+    bytes_alone = statistics.median(alone.peak_bytes for _, alone in pairs)
+    yield Row("bare: peak memory", bytes_alone / MB, "MB")
+    bytes_worker = statistics.median(stack.peak_bytes for stack, _ in pairs)
+    yield Row("worker: peak memory", bytes_worker / MB, "MB")
+    ratios = [stack.peak_bytes / alone.peak_bytes for stack, alone in pairs]
+    yield Row("worker / bare: peak memory", statistics.median(ratios), "x", at_most(1.5))

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.full_stack import Scale
-from tests.benchmarks.full_stack import compared
 from tests.benchmarks.full_stack import memory
 from tests.benchmarks.full_stack import rows
+from tests.benchmarks.full_stack import starts
+from tests.benchmarks.full_stack import steps
 from tests.benchmarks.parts.submitted import Side
 from tests.benchmarks.parts.submitted import bare
 from tests.benchmarks.parts.submitted import peak_bytes
@@ -25,7 +26,8 @@ TINY = (
 def test_sides_are_compared_pair_by_pair() -> None:
     stacks = [Side(1.05, 1.02, 9.0, 14.0, 300), Side(2.04, 2.0, 9.0, 15.0, 300)]
     bares = [Side(1.0, 1.0, 5.0, 6.0, 200), Side(2.0, 2.0, 6.0, 7.0, 200)]
-    found = {row.name: row for row in (*compared(stacks, bares), *memory(stacks[0], bares[0]))}
+    pairs = [*zip(stacks, bares, strict=True)]
+    found = {row.name: row for row in (*steps(pairs), *starts(pairs), *memory(pairs))}
     assert found["full stack over bare: step"].value == pytest.approx(3.5)
     assert found["the same in time on the processor"].value == pytest.approx(1.0)
     assert found["submit to first step, beyond that"].value == 9.0

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from system.foundation.recipe import Recipe
 from system.launch.plan.hardware import read_gpus
-from system.launch.plan.shadow import count
-from system.launch.plan.shadow import shadow
 
 METRIC = "throughput/mfu_share"
 COUNTED = 2  # images of the pass that is counted
@@ -51,6 +49,10 @@ def utilisation(recipe: Recipe, device: str, table: Path) -> Utilisation | None:
 
 def flops_per_image(recipe: Recipe) -> float:
     """Floating-point operations of one image, forward and backward, nothing computed again."""
+    # With DeepSpeed, which a driver does without where nothing is counted.
+    from system.launch.plan.shadow import count
+    from system.launch.plan.shadow import shadow
+
     flow = recipe.flow.model_copy(update={"checkpoint_activations": False})
     made = shadow(recipe.model_copy(update={"flow": flow}), "cuda")
     return count(made, COUNTED).flops / COUNTED

@@ -38,6 +38,26 @@ def test_a_world_of_one_needs_no_environment_and_no_compiler() -> None:
     assert told.stdout.splitlines() == ["1 gloo", "ClusterError", "ClusterError True"], told.stderr
 
 
+def test_an_engine_starts_without_torchs_compiler() -> None:
+    script = """
+import sys
+from torch import nn
+from system.engine.deepspeed_engine import Engine
+from system.foundation.settings import engine
+from system.foundation.world import World
+Engine(nn.Linear(2, 2), engine.Engine(), world=World(), micro_batch=1, accumulation=1)
+print("torch._inductor.compile_fx" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env={"PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stdout.split() == ["False", "True"], told.stderr
+
+
 def test_a_group_of_another_size_is_refused() -> None:
     process_group.join(World())
     assert dist.get_world_size() == 1

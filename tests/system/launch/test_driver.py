@@ -9,6 +9,7 @@ from ray.train.v2._internal import constants
 from system.foundation import storage
 from system.foundation.errors import StorageError
 from system.foundation.settings.evaluation import NoEvaluation
+from system.launch.assignment import Assignment
 from system.launch.driver import RAY_LIST
 from system.launch.driver import Plan
 from system.launch.driver import _news
@@ -21,7 +22,6 @@ from system.launch.driver import prepare
 from system.launch.driver import set_aside_unusable_list
 from system.launch.driver import trainer
 from system.launch.preflight import Resources
-from system.launch.worker import Assignment
 from system.launch.worker import next_attempt
 from system.telemetry.ledger import Follower
 from system.telemetry.ledger import Ledger

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from system.foundation.config import resolve
-from system.foundation.errors import RecipeError
 from system.foundation.world import World
+from system.launch.assignment import Assignment
 from system.launch.command import ROOT
 from system.launch.failures import position_of
 from system.launch.plan.utilisation import Utilisation
-from system.launch.worker import Assignment
 from system.launch.worker import _logged
 from system.launch.worker import _pace
 from system.launch.worker import _told
@@ -28,23 +27,9 @@ def assignment(tmp_path: Path) -> Assignment:
     return Assignment(recipe, str(tmp_path), "cpu")
 
 
-def test_an_assignment_crosses_to_another_process_as_plain_values(tmp_path: Path) -> None:
-    given = assignment(tmp_path)
-    counted = replace(given, utilisation=Utilisation(2e9, {"A": 1e12}))
-    for each in (given, counted):
-        assert Assignment.from_mapping(each.to_mapping()) == each
-
-
 def test_no_share_of_a_peak_is_told_on_a_cpu(tmp_path: Path) -> None:
     counted = replace(assignment(tmp_path), utilisation=Utilisation(2e9, {"A": 1e12}))
     assert _pace(counted, World())(100.0) == {}
-
-
-def test_what_crossed_is_checked_anew(tmp_path: Path) -> None:
-    values = assignment(tmp_path).to_mapping()
-    values["recipe"]["flow"]["width"] = -1
-    with pytest.raises(RecipeError, match=r"flow\.width"):
-        Assignment.from_mapping(values)
 
 
 def test_attempts_are_numbered_from_the_ledger_even_when_they_die_at_once(tmp_path: Path) -> None:

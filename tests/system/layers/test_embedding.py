@@ -2,6 +2,7 @@ import torch
 
 from system.layers.embedding import ClassVectors
 from system.layers.embedding import axial_rotary
+from system.layers.embedding import drawn_parameter
 
 
 def test_rotary_keeps_lengths_and_depends_on_differences_of_positions_only() -> None:
@@ -44,6 +45,16 @@ def test_tokens_in_front_stand_where_the_first_does() -> None:
     longer = rotary.before(2)
     assert torch.equal(longer.sin[2:], rotary.sin)
     assert torch.equal(longer.cos[:2], rotary.cos[:1].expand(2, -1))
+
+
+def test_a_drawn_parameter_has_its_spread_and_on_meta_its_shape_alone() -> None:
+    drawn = drawn_parameter(300, 40, spread=0.02)
+    assert drawn.requires_grad
+    assert 0.019 < float(drawn.detach().std()) < 0.021
+    with torch.device("meta"):
+        shape = drawn_parameter(300, 40, spread=0.02)
+    assert shape.is_meta
+    assert shape.shape == (300, 40)
 
 
 def test_a_mixture_of_classes_is_the_mixture_of_their_vectors() -> None:

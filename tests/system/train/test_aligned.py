@@ -12,9 +12,9 @@ from system.foundation.world import World
 from system.telemetry.ledger import Ledger
 from system.telemetry.metrics import unregistered
 from system.train.assemble import assemble
+from system.train.changes import frozen_changes
 from system.train.frozen import build_teacher
 from system.train.loop import open_training_stream
-from system.train.state import frozen_changes
 from system.train.update import update
 from tests.gloo import run_workers
 from tests.system.train.trials import aligned

@@ -16,12 +16,12 @@ from system.foundation.recipe import Recipe
 from system.foundation.world import World
 from system.telemetry.ledger import Ledger
 from system.train.assemble import assemble
+from system.train.changes import frozen_changes
 from system.train.frozen import CPU
 from system.train.frozen import build_frozen_networks
 from system.train.frozen import fitting_features
 from system.train.loop import open_training_stream
 from system.train.precompute import precompute
-from system.train.state import frozen_changes
 from system.train.update import update
 from tests.system.train.trials import run_loop
 

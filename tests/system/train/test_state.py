@@ -8,16 +8,12 @@ import torch
 from data_pipeline.shards.manifest import read_manifest
 from system.foundation.config import recipe_digest
 from system.foundation.errors import CheckpointError
-from system.foundation.settings.autoencoder import LearnedPosterior
-from system.foundation.settings.data import Selection
 from system.foundation.versions import versions
 from system.foundation.world import World
 from system.train.assemble import assemble
-from system.train.state import ALLOWABLE
 from system.train.state import TOLD
 from system.train.state import Progress
 from system.train.state import cut
-from system.train.state import frozen_changes
 from tests.system.train.trials import adversarial
 
 
@@ -117,41 +113,6 @@ def test_the_batch_is_cut_over_workers_and_passes(
     assert cut(made, World(0, size)) == expected
 
 
-def test_what_a_run_may_change_is_not_listed(recipe) -> None:
-    before = recipe()
-    longer = before.run.model_copy(update={"total_images": 128})
-    assert frozen_changes(before, before.model_copy(update={"run": longer})) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("window_shards", 3), ("crop", "adm"), ("flip", True)],
-)
-def test_what_changes_the_stream_of_images_is_listed(recipe, key, value) -> None:
-    before = recipe()
-    data = before.data.model_copy(update={key: value})
-    (line,) = frozen_changes(before, before.model_copy(update={"data": data}))
-    told = f"data.{key}: {getattr(before.data, key)} before, {value} now; "
-    assert line == f"{told}'run.allow_changes=[data.{key}]' goes on with it"
-
-
-@pytest.mark.parametrize("key", ALLOWABLE)
-def test_what_does_not_concern_the_weights_may_be_allowed_to_change(recipe, key) -> None:
-    before = recipe()
-    changes = {
-        "run.seed": {"run": {"seed": 7}},
-        "data.crop": {"data": {"crop": "adm"}},
-        "data.flip": {"data": {"flip": True}},
-        "data.selection": {"data": {"selection": Selection(per_class=3)}},
-        "data.window_shards": {"data": {"window_shards": 3}},
-    }[key]
-    parts = {name: getattr(before, name).model_copy(update=new) for name, new in changes.items()}
-    now = before.model_copy(update=parts)
-    assert len(frozen_changes(before, now)) == 1
-    allowed = now.run.model_copy(update={"allow_changes": (key,)})
-    assert frozen_changes(before, now.model_copy(update={"run": allowed})) == []
-
-
 def test_a_run_goes_on_with_a_change_that_it_was_allowed(saved) -> None:
     state, folder = saved
     run = state.recipe.run.model_copy(update={"seed": 7, "allow_changes": ("run.seed",)})
@@ -168,14 +129,6 @@ def test_a_changed_window_is_refused_on_restoring(saved) -> None:
     changed(folder, recipe=state.recipe.model_copy(update={"data": data}).model_dump(mode="json"))
     with pytest.raises(CheckpointError, match=r"data\.window_shards: 3 before, 8 now"):
         state.restore(folder)
-
-
-def test_another_posterior_is_listed_with_all_of_its_keys(recipe) -> None:
-    before = recipe()
-    learned = before.autoencoder.model_copy(update={"posterior": LearnedPosterior()})
-    lines = frozen_changes(before, before.model_copy(update={"autoencoder": learned}))
-    assert "autoencoder.posterior.kind: fixed before, learned now" in lines
-    assert any(line.startswith("autoencoder.posterior.std: 0.5 before") for line in lines)
 
 
 @pytest.mark.parametrize(
