@@ -12,7 +12,7 @@ SUITES = {
     "beside_training": "what an evaluation on another core costs the training step",
     "checkpoint": "what a save costs the loop, beside a bare copy and DeepSpeed's own save",
     "data": "the data pipeline: throughput, overhead, planning at scale, start, packing",
-    "evaluation": "evaluation: moments and distances at Inception's width, beside SciPy",
+    "fid": "features of Inception, their moments and distances, beside SciPy",
     "full_stack": "step, start and memory of a submitted run, beside a bare loop of its model",
     "recovery": "from the death of a worker to the next new update, beside a bare start",
     "plan": "what jobs/plan.py predicts, beside a real update",

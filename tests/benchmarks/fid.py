@@ -1,15 +1,17 @@
-"""What evaluation costs at Inception's width: moments as they stream by, distances, intervals."""
+"""What a FID costs: features of Inception, moments as they stream by, distances, intervals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.benchmarks.child import in_child
+from tests.benchmarks.parts.inception import looking
 from tests.benchmarks.parts.moments import distances
 from tests.benchmarks.parts.moments import estimate_seconds
 from tests.benchmarks.parts.moments import stream
 from tests.benchmarks.rows import Row
 from tests.benchmarks.rows import at_least
 from tests.benchmarks.rows import at_most
+from tests.benchmarks.rows import median_row
 
 GIGA = 1e9
 CORES = 2
@@ -19,6 +21,7 @@ CORES = 2
 class Scale:
     """How much is measured."""
 
+    images: int = 32  # through Inception in a round
     features: int = 50_000
     width: int = 2048
     rounds: int = 3
@@ -27,6 +30,13 @@ class Scale:
 
 def rows(scale: Scale = Scale()) -> Iterator[Row]:
     """All rows, about ten minutes on two cores."""
+    seen = in_child(looking, scale.images, 256, scale.rounds, cores=CORES)
+    rates = [seen.images / each for each in seen.seconds]
+    yield median_row("Inception's features of 256x256", rates, "images/s")
+    yield Row("operations of an image", seen.flops / seen.images / GIGA, "GFLOP")
+    yield Row("product of matrices in float32, at most", seen.ceiling / GIGA, "GFLOP/s")
+    shares = [100 * seen.flops / each / seen.ceiling for each in seen.seconds]
+    yield median_row("features: of the product of matrices (MFU)", shares, "%")
     streamed = in_child(stream, scale.features, scale.width, scale.rounds, CORES, cores=CORES)
     what = f"{scale.features:,} x {scale.width}"
     yield Row("float64 product of blocks", streamed.product / GIGA, "GFLOP/s")
