@@ -56,13 +56,10 @@ def tell_of_start(
     To be called before the run's folder tells of this start.
     """
     changed, run = changes(url, resolved, root), resolved.recipe.run.name
+    said = f"goes on at {images_seen:,} images" if images_seen else f"starts in {url}"
     if changed:
-        lines = "".join(f"\n  {line}" for line in changed)
-        print(
-            f"run {run!r} goes on at {images_seen:,} images; since its last start has changed:"
-            f"{lines}",
-            flush=True,
-        )
+        said += "; since its last start has changed:" + "".join(f"\n  {line}" for line in changed)
+    print(f"run {run!r} {said}", flush=True)
     with Ledger(url, "driver", run=run) as ledger:
         ledger.write(
             "driver_started",

@@ -30,7 +30,7 @@ def digits(*arguments: str):
 
 def test_a_new_run_has_changed_nothing(tmp_path, capsys):
     assert tell_of_start(str(tmp_path), digits(), ROOT, images_seen=0) == []
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"run 'digits' starts in {tmp_path}\n"
     (event,) = read_ledger(str(tmp_path))
     assert (event["kind"], event["changes"], event["images_seen"]) == ("driver_started", [], 0)
 
@@ -38,7 +38,7 @@ def test_a_new_run_has_changed_nothing(tmp_path, capsys):
 def test_the_same_again_has_changed_nothing(started, capsys):
     elsewhere = digits("run.root=/the/same/by/another/path")
     assert tell_of_start(str(started), elsewhere, ROOT, images_seen=64) == []
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "run 'digits' goes on at 64 images\n"
 
 
 def test_every_changed_key_is_told_with_both_values(started, capsys, monkeypatch):
