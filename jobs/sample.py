@@ -17,7 +17,9 @@ drawn as in the run's own evaluation but for the keys that are given.
 Image i is a function of the weights, its label and (seed, i). Any batch, any number of workers, any
 interruption: the same bytes in the same files, on machines of one kind (elsewhere to rounding).
 Drawn images are kept in `unfinished/` until all are there, so the same command goes on where it was
-stopped. Each worker computes with one thread or one GPU. One core, about 2 ms per digit.
+stopped. Each worker computes with one thread or one GPU. One core, about 2 ms per digit. With
+`batches_in_flight=2` and more it has as many passes of a unit in the flow at once, each in another
+block: the same bytes again (docs/performance/sample.md has what is known of its worth).
 """
 
 from system.evaluation.sampling import Sampling

@@ -5,7 +5,9 @@ the decoder's image. No step is taken twice, and no image is drawn again.
 """
 
 import io
+from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -24,7 +26,8 @@ from system.evaluation.subject import Subject
 from system.flow.denoising import denoise
 from system.flow.flow import to_latent
 from system.flow.sampler import condition_of
-from system.flow.sampler import sample
+from system.flow.streaming import Batch
+from system.flow.streaming import streamed
 from system.foundation import streams
 from system.foundation.errors import BadInput
 from system.foundation.settings.autoencoder import Convolutional
@@ -33,6 +36,14 @@ from system.foundation.settings.autoencoder import Pixels
 GRID_SIDE = 48  # pixels that a picture has at least in a grid, so that a person can see it
 GRID_GAP = 2
 GRID_GREY = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The images of one pass: their indices, and the label of each or no class."""
+
+    index: Sequence[int]
+    label: Int[Tensor, "B"] | None
 
 
 def draw(
@@ -48,43 +59,70 @@ def draw(
     has nothing to lead away from, or denoising no noise to take away.
     """
     assert label is None or len(index) == len(label), f"{len(index)} indices, {label} labels"
-    parts = []
-    for start in range(0, len(index), PASS):
+    starts = range(0, len(index), PASS)
+    wanted = []
+    for start in starts:
         filled = [min(place, len(index) - 1) for place in range(start, start + PASS)]
         chosen = [index[place] for place in filled]
-        pixels = draw_pixels(subject, drawing, chosen, None if label is None else label[filled])
-        parts.append(to_uint8(pixels[: len(index) - start]))
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def draw_pixels(
-    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
-) -> Float[Tensor, "B C H W"]:
-    """The decoder's images of these indices and labels, in [-1, 1] and beyond, in one pass."""
-    return subject.model.autoencoder.decode(draw_latents(subject, drawing, index, label))
-
-
-@torch.no_grad()
-def draw_latents(
-    subject: Subject, drawing: Drawing, index: Sequence[int], label: Int[Tensor, "B"] | None
-) -> Float[Tensor, "B C h w"]:
-    """The latents of these indices and labels, as they go to the decoder."""
-    recipe, flow, sampler = subject.recipe, subject.model.flow, drawing.sampler
-    noise = streams.normal(
-        drawing.seed, "sampling", index, shape=(recipe.tokens, recipe.token_width)
+        wanted.append(Wanted(chosen, None if label is None else label[filled]))
+    drawn = draw_pixels(subject, drawing, wanted)
+    return torch.cat(
+        [
+            to_uint8(pixels[: len(index) - start])
+            for start, pixels in zip(starts, drawn, strict=True)
+        ]
     )
+
+
+def draw_pixels(
+    subject: Subject, drawing: Drawing, wanted: Sequence[Wanted], in_flight: int = 1
+) -> Iterator[Float[Tensor, "B C H W"]]:
+    """The decoder's images of each pass, in [-1, 1] and beyond, with so many passes under way."""
+    for latent in draw_latents(subject, drawing, wanted, in_flight):
+        with torch.no_grad():
+            pixels = subject.model.autoencoder.decode(latent)
+        yield pixels
+
+
+def draw_latents(
+    subject: Subject, drawing: Drawing, wanted: Sequence[Wanted], in_flight: int = 1
+) -> Iterator[Float[Tensor, "B C h w"]]:
+    """The latents of each pass, as they go to the decoder, with so many passes under way.
+
+    `in_flight` changes no bit: see `system.flow.streaming`.
+    """
+    recipe, batches = subject.recipe, (_batch(subject, drawing, each) for each in wanted)
+    stream = streamed(subject.model.flow, batches, drawing.sampler, in_flight=in_flight)
+    for each, drawn in zip(wanted, stream, strict=True):
+        tokens = drawn.tokens
+        if drawing.sampler.denoise:
+            tokens = _denoised(subject, drawing, tokens, each.label)
+        yield to_latent(tokens, recipe.flow.patch, recipe.latent_size)
+
+
+def _batch(subject: Subject, drawing: Drawing, wanted: Wanted) -> Batch:
+    recipe, label = subject.recipe, wanted.label
+    shape = (recipe.tokens, recipe.token_width)
+    noise = streams.normal(drawing.seed, "sampling", wanted.index, shape=shape)
+    return Batch(noise.to(subject.device), None if label is None else label.to(subject.device))
+
+
+@torch.no_grad()
+def _denoised(
+    subject: Subject,
+    drawing: Drawing,
+    tokens: Float[Tensor, "B T D"],
+    label: Int[Tensor, "B"] | None,
+) -> Float[Tensor, "B T D"]:
+    flow = subject.model.flow
     label = None if label is None else label.to(subject.device)
-    tokens = sample(flow, noise.to(subject.device), label, sampler)
-    if sampler.denoise:
-        condition = condition_of(flow, label, len(tokens))
-        tokens = denoise(
-            tokens,
-            lambda at: flow.log_prob(at, condition),
-            spread=_noise_spread(recipe.autoencoder),
-            step=sampler.denoise,
-        )
-    return to_latent(tokens, recipe.flow.patch, recipe.latent_size)
+    condition = condition_of(flow, label, len(tokens))
+    return denoise(
+        tokens,
+        lambda at: flow.log_prob(at, condition),
+        spread=_noise_spread(subject.recipe.autoencoder),
+        step=drawing.sampler.denoise,
+    )
 
 
 def _noise_spread(autoencoder: Convolutional | Pixels) -> float:

@@ -70,7 +70,13 @@ def evaluate(
             subject = read_subject(checkpoint_url, device, decay=decay)
             recipe = recipe or subject.recipe
             settings = _settings(recipe, checkpoint_url)
-            studio = Studio(crew or AloneCrew(), units_folder(output), device, settings.batch)
+            studio = Studio(
+                crew or AloneCrew(),
+                units_folder(output),
+                device,
+                settings.batch,
+                settings.batches_in_flight,
+            )
             home = run_of(checkpoint_url) or output
             prepare = PREPARE[type(settings)]
             stages = prepare(subject, recipe, home, checkpoint=checkpoint_url, studio=studio)

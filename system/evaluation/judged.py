@@ -15,6 +15,7 @@ from system.evaluation.measured import Chosen
 from system.foundation.config import record_from_mapping
 from system.foundation.recipe import Recipe
 from system.foundation.settings.evaluation import DigitsEvaluation
+from system.foundation.settings.evaluation import InFlight
 from system.foundation.settings.evaluation import LabelMode
 from system.foundation.settings.evaluation import NoEvaluation
 from system.foundation.settings.evaluation import Preset
@@ -24,7 +25,10 @@ from system.foundation.settings.record import PositiveInt
 
 AS_THE_RUN = "null takes the run's"
 # Keys of a request that are keys of evaluations as well.
-KEYS = ("reference", "detector", "detector_sha256", "resize", "labels", "lpips", "seed", "batch")
+KEYS = (
+    *("reference", "detector", "detector_sha256", "resize", "labels", "lpips", "seed"),
+    *("batch", "batches_in_flight"),
+)
 
 
 class Judged(Chosen):
@@ -51,6 +55,10 @@ class Judged(Chosen):
     )
     batch: PositiveInt | None = Field(
         None, description="images per unit of work: what an interruption costs; changes no number"
+    )
+    batches_in_flight: InFlight | None = Field(
+        None,
+        description=f"passes of a unit that are drawn at once; changes no number; {AS_THE_RUN}",
     )
     workers: Annotated[int, Field(ge=0)] = Field(
         0,

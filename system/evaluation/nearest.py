@@ -63,6 +63,7 @@ from system.foundation import storage
 from system.foundation.config import record_from_mapping
 from system.foundation.errors import BadInput
 from system.foundation.settings.data import Data
+from system.foundation.settings.evaluation import Measuring
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.evaluation import SamplerChanges
 from system.foundation.settings.record import PositiveInt
@@ -168,8 +169,9 @@ def _features(source: Source, count: int, detector: Detector) -> Iterator[Float[
 
 def _drawn(url: str, request: Neighbouring, subject: Subject, data: Data) -> DrawnSource:
     """What is drawn: with the run's sampler, for classes as often as they are trained on."""
-    settings, own = subject.recipe.evaluation, Sampler(guidance=0.0)
-    if isinstance(settings, Sampler):
+    settings, own, in_flight = subject.recipe.evaluation, Sampler(guidance=0.0), 1
+    if isinstance(settings, Measuring):
+        in_flight = settings.batches_in_flight
         own = Sampler(**settings.model_dump(include=set(Sampler.model_fields)))
     changed: dict[str, Any] = own.model_dump(mode="json") | request.changes()
     sampler = record_from_mapping(changed, Sampler)
@@ -181,7 +183,8 @@ def _drawn(url: str, request: Neighbouring, subject: Subject, data: Data) -> Dra
     drawing = Drawing(
         labels="none" if label is None else "train_frequency", seed=request.seed, sampler=sampler
     )
-    return DrawnSource(drawn_images(subject, url, drawing, label, count=request.count), subject)
+    record = drawn_images(subject, url, drawing, label, count=request.count)
+    return DrawnSource(record, subject, in_flight)
 
 
 def _detector(request: Neighbouring, data: Data, run_folder: str) -> Detector:

@@ -44,6 +44,8 @@ from system.evaluation.subject import find_checkpoint
 from system.evaluation.subject import read_subject
 from system.foundation import storage
 from system.foundation.recipe import Recipe
+from system.foundation.settings.evaluation import IN_FLIGHT
+from system.foundation.settings.evaluation import InFlight
 from system.foundation.settings.evaluation import Sampler
 from system.foundation.settings.evaluation import SamplerChanges
 from system.foundation.settings.record import PositiveInt
@@ -88,6 +90,7 @@ class Sampling(SamplerChanges, Chosen):
     batch: PositiveInt = Field(
         256, description="images per unit of work: what an interruption costs; changes no picture"
     )
+    batches_in_flight: InFlight = Field(1, description=IN_FLIGHT)
     workers: Annotated[int, Field(ge=0)] = Field(
         0,
         description="Ray actors that draw, on the cluster at RAY_ADDRESS or a private one; 0: this "
@@ -103,7 +106,11 @@ def sample_to_folder(request: Sampling, *, cluster: Cluster = nullcontext) -> li
     """
     source = _source(request)
     units = FeatureRequest(
-        source=source, keep_images=True, device=device_of(request.device), batch=request.batch
+        source=source,
+        keep_images=True,
+        device=device_of(request.device),
+        batch=request.batch,
+        batches_in_flight=request.batches_in_flight,
     )
     out = storage.absolute(request.out)
     unfinished = storage.join(out, "unfinished")

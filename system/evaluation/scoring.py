@@ -16,6 +16,7 @@ from pydantic import Field
 
 from system.evaluation.crews.any_crew import any_crew
 from system.evaluation.crews.crew import Crew
+from system.evaluation.crews.request import NO_BITS
 from system.evaluation.evaluator import evaluate
 from system.evaluation.judged import AS_THE_RUN
 from system.evaluation.judged import Judged
@@ -85,7 +86,7 @@ def _of_checkpoint(request: Scoring, crew: Crew) -> str:
     changes = request.changes() | request.said()
     if request.count is not None:
         changes["samples"] = request.count
-    differs = {*changes} - {"batch"}
+    differs = {*changes} - NO_BITS
     if request.averaging_decay is not None:
         differs.add("averaging_decay")
     if differs and request.out is None:
@@ -108,7 +109,8 @@ def _of_checkpoint(request: Scoring, crew: Crew) -> str:
 
 def _of_samples(request: Scoring, crew: Crew) -> str:
     """Samples of anyone's, by a protocol that says everything but how they were made."""
-    unused = sorted({*request.changes(), *_given(request, ("labels", "seed", "averaging_decay"))})
+    of_drawing = ("labels", "seed", "averaging_decay", "batches_in_flight")
+    unused = sorted({*request.changes(), *_given(request, of_drawing)})
     if unused:
         raise BadInput(
             f"found {', '.join(unused)} beside samples={request.samples}; expected none of them: "

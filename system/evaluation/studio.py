@@ -27,6 +27,7 @@ class Studio:
     folder: str
     device: Device = "cpu"
     batch: int = 256
+    batches_in_flight: int = 1
     asked: list[FeatureRequest] = field(default_factory=list)
 
     def look(self, source: AnySource, *detectors: AnyDetector) -> Features:
@@ -40,6 +41,7 @@ class Studio:
             keep_images=not detectors,
             device=self.device,
             batch=self.batch,
+            batches_in_flight=self.batches_in_flight,
         )
         self.asked.append(request)
         return features_of(request, self.folder, self.crew)

@@ -106,8 +106,8 @@ def sweep_samplers(request: Sweeping, crew: Crew, told: Told = tell_nobody) -> S
     recipe = _recipe(request, read_recipe(checkpoint))
     wanted = [*_wanted(request, recipe)]
     decays = _decays(request, recipe, checkpoint)
-    batch = wanted[0].batch
-    studio = Studio(crew, storage.join(folder, "sweep", "units"), request.device, batch)
+    cut = (wanted[0].batch, wanted[0].batches_in_flight)
+    studio = Studio(crew, storage.join(folder, "sweep", "units"), request.device, *cut)
     home = run_of(checkpoint) or folder
     with exact_arithmetic(threads=1):
         trial = Trial.of(wanted[0], recipe, checkpoint, home, studio=studio, told=told)

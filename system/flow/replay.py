@@ -3,14 +3,16 @@
 All that differs from step to step is a number on the device: where the token stands. Keys and
 values lie in memory of one shape, and a mask hides what is not there yet. The first step runs as
 it is, which also warms up what a graph may not do (workspaces of libraries); the second is captured
-and replayed. A graph lives as long as one batch in one block: capturing costs about as much as a
-step, and nothing can be replayed with weights or classes that are no longer those it was made of.
+and replayed, on a lane of its own, so that other batches can be drawn beside it. A graph is
+replayed for one batch in one block: capturing costs about as much as a step, and nothing can be
+replayed with weights or classes that are no longer those it was made of.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from system.flow.lanes import own_lane
 from system.flow.predictor import Predictor
 from system.layers.cache import Place
 
@@ -44,15 +46,13 @@ def replayed(
 ) -> Float[Tensor, "B S D"]:
     """What `decoding.token_by_token` gives, up to rounding, on a CUDA device."""
     step = Step(predict, first, noise)
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
+    before = torch.cuda.current_stream(noise.device)
+    with own_lane(noise.device) as lane:
+        lane.stream.wait_stream(before)
         step()
-    torch.cuda.current_stream().wait_stream(beside)
-    if predict.steps > 1:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        for _ in range(predict.steps - 1):
-            graph.replay()
+        if predict.steps > 1:
+            graph = lane.captured(step)
+            for _ in range(predict.steps - 1):
+                graph.replay()
+        before.wait_stream(lane.stream)
     return step.data

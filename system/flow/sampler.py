@@ -7,6 +7,9 @@ known: it guides an unconditional flow by itself.
 Source: STARFlow, arXiv 2506.06276, section 3.3; TARFlow, arXiv 2412.06329, and its released code.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import replace
 
@@ -23,6 +26,9 @@ from system.flow.guidance import guide
 from system.foundation.errors import BadInput
 from system.foundation.settings.evaluation import Sampler
 from system.layers.steering import Steering
+
+# What a batch is in while it goes through the block of a number, counted from the data side.
+Turn = Callable[[int], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,19 @@ def sample(
     return draw(flow, noise, label, settings).tokens
 
 
+def _at_once(block: int) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
 @torch.no_grad()
 def draw(
-    flow: Flow, noise: Float[Tensor, "B T D"], label: Int[Tensor, "B"] | None, settings: Sampler
+    flow: Flow,
+    noise: Float[Tensor, "B T D"],
+    label: Int[Tensor, "B"] | None,
+    settings: Sampler,
+    turn: Turn = _at_once,
 ) -> Drawn:
-    """What `sample` gives, with the passes that it took."""
+    """What `sample` gives, with the passes that it took. A block is entered on its `turn`."""
     tokens = flow.to_prior(settings.temperature * noise)
     rotary = flow.rotary(noise)
     follow = guide(settings)
@@ -58,7 +72,8 @@ def draw(
     for index, (steering, away) in reversed(list(enumerate(ways))):
         both, led = (steering, None) if away is None else (steering.beside(away), follow)
         decode = decoding(settings, is_deep=index == len(ways) - 1)
-        found = flow.blocks[index].decoded(tokens, both, rotary, led, decode)
+        with turn(index):
+            found = flow.blocks[index].decoded(tokens, both, rotary, led, decode)
         tokens = found.data
         passes.append(found.passes)
     return Drawn(tokens, tuple(reversed(passes)))

@@ -2,7 +2,8 @@
 and a flow of STARFlow's form, a deep block behind shallow ones.
 
 By itself: seconds a batch without and with guidance, by Jacobi iteration too, with operations,
-their share of what products of matrices reach in the same run, bytes that have to be read, memory.
+their share of what products of matrices reach in the same run, bytes that have to be read, memory;
+and several batches streamed through the blocks, beside the same ones one after the other.
 With `--against` a checkout of ml-tarflow or ml-starflow: the flow of its form, beside its sampler
 with equal weights from the same noise, both sides in turn, and how far apart the images are.
 """
@@ -65,6 +66,8 @@ class Scale:
     """How much is measured: rounds, and what is drawn, by the peer that has its form."""
 
     rounds: int = 7
+    streamed: int = 4  # batches, in half of the rounds
+    in_flight: int = 2  # of them
     tasks: dict[str, Task] = field(default_factory=_tasks)
     iterated: dict[str, Any] = field(
         default_factory=lambda: {"jacobi_blocks": "all", "jacobi_chunk": 32}
@@ -72,7 +75,7 @@ class Scale:
 
 
 def rows(scale: Scale = Scale(), against: Path | None = None) -> Iterator[Row]:
-    """All rows, about six minutes on two cores."""
+    """All rows, about ten minutes on two cores."""
     yield from in_child(measured, scale, against)
 
 
@@ -83,7 +86,9 @@ def measured(scale: Scale, against: Path | None) -> list[Row]:
         ceiling = measured_ceiling(torch.float32, device)
         found = [Row("product of matrices in float32, at most", ceiling / GIGA, "GFLOP/s")]
         for name, task in scale.tasks.items():
-            found += _alone(name.removeprefix("ml_"), Ours.of(task, device), scale, ceiling)
+            ours, said = Ours.of(task, device), name.removeprefix("ml_")
+            found += _alone(said, ours, scale, ceiling)
+            found += _streamed(said, ours, scale)
         return found
     with ExitStack() as stack:
         peer = stack.enter_context(opened(against))
@@ -119,6 +124,25 @@ def _alone(name: str, ours: Ours, scale: Scale, ceiling: float) -> Iterator[Row]
     yield Row(f"{name}, iterated: farthest from plain", off, "")
     faster = ratios(timed["plain"], timed["iterated"])
     yield median_row(f"{name}: iterated, in the time of plain", faster, "x")
+
+
+def _streamed(name: str, ours: Ours, scale: Scale) -> Iterator[Row]:
+    """Batches as through a pipeline, and the same ones one after the other."""
+    device, count = ours.noise.device, scale.streamed
+    ways = {"one after the other": 1, f"{scale.in_flight} in flight": scale.in_flight}
+    each = {way: partial(ours.stream, count, in_flight) for way, in_flight in ways.items()}
+    one, other = ([*drawn()] for drawn in each.values())
+    off = max(apart(*pair) for pair in zip(one, other, strict=True))
+    yield Row(f"{name}, streamed: farthest from one after the other", off, "", at_most(0))
+    timed = every_round(
+        {way: partial(elapsed, drawn, device) for way, drawn in each.items()},
+        max(1, scale.rounds // 2),
+        warm_up=0,  # both have just drawn
+    )
+    for way, seconds in timed.items():
+        yield median_row(f"{name}, {way}: {count} batches of {ours.task.batch}", seconds, "s")
+    faster = ratios(*timed.values())
+    yield median_row(f"{name}: streamed / one after the other, images a second", faster, "x")
 
 
 def _beside(ours: Ours, theirs: Theirs, peer: str, rounds: int) -> Iterator[Row]:

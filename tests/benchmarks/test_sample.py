@@ -17,6 +17,7 @@ LINEAR = Sampler(guidance=1.0, guidance_rule="linear", guidance_blocks="all")
 SIZES = {"side": 4, "channels": 3, "classes": 5, "batch": 2}
 SMALL = Scale(
     rounds=1,
+    streamed=2,
     tasks={
         "ml_tarflow": Task(
             Flow(width=64, depths=(1, 1), patch=2, **TARFLOW), guided=LINEAR, **SIZES
@@ -31,11 +32,13 @@ SMALL = Scale(
 
 def test_every_row_of_our_sampler_comes():
     found = {row.name: row for row in measured(SMALL, None)}
-    assert len(found) == 1 + 2 * 21
+    assert len(found) == 1 + 2 * 25
     for name, steps in (("tarflow", 15), ("starflow", 16)):
         assert found[f"{name}, plain: passes through a block"].value == 2 * steps
         assert 8 <= found[f"{name}, iterated: passes through a block"].value <= 2 * steps
         assert found[f"{name}, iterated: farthest from plain"].value < 1e-5  # float32
+        assert found[f"{name}, streamed: farthest from one after the other"].value == 0
+        assert found[f"{name}: streamed / one after the other, images a second"].value > 0
         for way in ("plain", "guided", "iterated"):
             assert 0 < found[f"{name}, {way}: of the product of matrices (MFU)"].value < 100
 

@@ -61,7 +61,7 @@ class Worker:
 
     def __init__(self, request: FeatureRequest) -> None:
         self.request = request
-        self.source = open_source(request.source, request.device)
+        self.source = open_source(request.source, request.device, request.batches_in_flight)
         self.detectors = [open_detector(each, request.device) for each in request.detectors]
 
     def work(self, unit: range, store: UnitStore) -> Kept:

@@ -20,17 +20,19 @@ from system.evaluation.detectors.choice import AnyDetector
 from system.evaluation.detectors.detector import PASSES
 from system.evaluation.passes import PASS
 from system.evaluation.sources.any_source import AnySource
+from system.foundation.settings.evaluation import InFlight
 from system.foundation.settings.record import PositiveInt
 from system.foundation.settings.record import Record
 
+NO_BITS = {"batch", "batches_in_flight"}  # how work is cut and laid side by side
 PLACES = {"url", "checkpoint", "weights"}  # where a thing lies is told apart from what it is
 
 
 class FeatureRequest(Record):
     """What detectors make of the images of a source, and the images themselves if they are kept.
 
-    `device` decides bits, so it is part of the key; `batch` does not. It is rounded up to whole
-    passes.
+    `device` decides bits, so it is part of the key; `batch` and `batches_in_flight` do not. `batch`
+    is rounded up to whole passes.
     """
 
     source: AnySource
@@ -38,6 +40,7 @@ class FeatureRequest(Record):
     keep_images: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     batch: PositiveInt = 256  # images per unit of work: what a worker that dies costs
+    batches_in_flight: InFlight = 1  # passes of one unit that are drawn at once
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "FeatureRequest":
@@ -59,7 +62,7 @@ class FeatureRequest(Record):
         decides = {
             "passes": [PASS, PASSES[self.device], passes.VERSION],
             "torch": torch.__version__,
-            "request": _without_places(self.model_dump(mode="json", exclude={"batch"})),
+            "request": _without_places(self.model_dump(mode="json", exclude=NO_BITS)),
         }
         text = json.dumps(decides, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -24,16 +24,17 @@ AnySource = Annotated[
 ]
 
 
-def open_source(record: AnySource, device: str = "cpu") -> Source:
-    """The set of images that a record describes; `device` is where a model computes.
+def open_source(record: AnySource, device: str = "cpu", in_flight: int = 1) -> Source:
+    """The set of images that a record describes; `device` is where a model computes, and
+    `in_flight` how many batches it draws at once, which changes no bit.
 
     Raises BadInput where it is not what it was when the record was made.
     """
     match record:
         case DrawnImages():
-            return open_drawn(record, device)
+            return open_drawn(record, device, in_flight)
         case Soundness():
-            return open_soundness(record, device)
+            return open_soundness(record, device, in_flight)
         case ReconstructedImages():
             return open_reconstructed(record, device)
         case ShardImages():

@@ -1,5 +1,6 @@
 """Images drawn from a checkpoint: image i is a function of weights, label and (seed, i) alone."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Int
 from jaxtyping import UInt8
 from torch import Tensor
 
+from system.evaluation.drawing import Wanted
 from system.evaluation.drawing import draw_pixels
 from system.evaluation.labels import check_labels
 from system.evaluation.passes import passes
@@ -74,11 +76,12 @@ def drawn_images(
 
 
 class DrawnSource(Source):
-    """An opened checkpoint that draws."""
+    """An opened checkpoint that draws, with so many passes under way at once."""
 
-    def __init__(self, record: DrawnImages, subject: Subject) -> None:
+    def __init__(self, record: DrawnImages, subject: Subject, in_flight: int = 1) -> None:
         self.record = record
         self.subject = subject
+        self.in_flight = in_flight
         self.label = None if record.label is None else torch.tensor(record.label)
 
     def images(self, index: range) -> UInt8[Tensor, "N C H W"]:
@@ -87,16 +90,20 @@ class DrawnSource(Source):
         Raises NumericsError for those that are not finite, all counted; none is drawn again.
         """
         parts, bad = [], []
-        for whole, asked in passes(index):
-            drawn = self.pixels(whole)[asked]
-            bad += broken(drawn, whole[asked])
+        for number, drawn in self.pixels(index):
+            bad += broken(drawn, number)
             parts.append(quantised(drawn, self.record.rounding))
         refuse_broken(bad, len(index))
         return torch.cat(parts)
 
-    def pixels(self, whole: range) -> Float[Tensor, "B C H W"]:
-        """The images of one pass as the decoder gives them, broken ones among them."""
-        return draw_pixels(self.subject, self.record.drawing, whole, self._label(whole))
+    def pixels(self, index: range) -> Iterator[tuple[range, Float[Tensor, "B C H W"]]]:
+        """These images by pass, with their numbers, as the decoder gives them, broken ones among
+        them."""
+        parts = [*passes(index)]
+        wanted = [Wanted(whole, self._label(whole)) for whole, _ in parts]
+        drawn = draw_pixels(self.subject, self.record.drawing, wanted, self.in_flight)
+        for (whole, asked), pixels in zip(parts, drawn, strict=True):
+            yield whole[asked], pixels[asked]
 
     def _label(self, index: range) -> Int[Tensor, "B"] | None:
         """The labels of a pass; beyond the last image the last one's fills it up."""
@@ -105,7 +112,7 @@ class DrawnSource(Source):
         return self.label[torch.arange(index.start, index.stop).clamp(max=self.record.count - 1)]
 
 
-def open_drawn(record: DrawnImages, device: str) -> DrawnSource:
+def open_drawn(record: DrawnImages, device: str, in_flight: int = 1) -> DrawnSource:
     """Read the weights. Raises CheckpointError where they are not those of the record."""
     subject = read_known(record.checkpoint, record.digest, device, decay=record.decay)
-    return DrawnSource(record, subject)
+    return DrawnSource(record, subject, in_flight)

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from system.evaluation.passes import passes
 from system.evaluation.rounding import broken
 from system.evaluation.sources.drawn import DrawnImages
 from system.evaluation.sources.drawn import DrawnSource
@@ -40,12 +39,12 @@ class SoundnessSource(Source):
     def images(self, index: range) -> UInt8[Tensor, "N 1 1 1"]:
         """1 for each of these images with a pixel that is not finite, else 0."""
         found = torch.zeros(len(index), 1, 1, 1, dtype=torch.uint8)
-        for whole, asked in passes(index):
-            for number in broken(self.drawn.pixels(whole)[asked], whole[asked]):
+        for numbers, pixels in self.drawn.pixels(index):
+            for number in broken(pixels, numbers):
                 found[number - index.start] = 1
         return found
 
 
-def open_soundness(record: Soundness, device: str) -> SoundnessSource:
+def open_soundness(record: Soundness, device: str, in_flight: int = 1) -> SoundnessSource:
     """Read the weights. Raises CheckpointError where they are not those of the record."""
-    return SoundnessSource(open_drawn(record.drawn, device))
+    return SoundnessSource(open_drawn(record.drawn, device, in_flight))

@@ -22,6 +22,12 @@ Decoding = Literal["tokens", "jacobi"]
 JacobiBlocks = Literal["shallow", "all"]
 Preset = Literal["adm_50k", "torch_fidelity", "tarflow", "dinov2"]
 LabelMode = Literal["random", "balanced", "train_frequency"]
+InFlight = Annotated[int, Field(ge=1, le=16)]
+IN_FLIGHT = (
+    "passes of a unit that go through the flow at once, each in another block, as a pipeline (see "
+    "system/flow/streaming.py): so many keep keys and values in memory, on a CPU so many threads "
+    "compute; changes no number"
+)
 THE_RUNS = "null takes the run's"
 
 
@@ -169,6 +175,7 @@ class Measuring(Sampler):
     batch: PositiveInt = Field(
         256, description="images per unit of work: what a killed worker costs; changes no number"
     )
+    batches_in_flight: InFlight = Field(1, description=IN_FLIGHT)
     waiting: PositiveInt = Field(
         2,
         description="checkpoints that may wait for their evaluation; of more than these the oldest "

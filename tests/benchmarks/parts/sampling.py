@@ -12,11 +12,14 @@ from jaxtyping import Float
 from jaxtyping import Int
 from torch import Tensor
 
+from system.evaluation.arithmetic import exact_arithmetic
 from system.flow.flow import Flow
 from system.flow.flow import to_latent
 from system.flow.flow import to_tokens
 from system.flow.sampler import Drawn
 from system.flow.sampler import draw
+from system.flow.streaming import Batch
+from system.flow.streaming import streamed
 from system.foundation.settings import flow as settings
 from system.foundation.settings.evaluation import Sampler
 from tests.benchmarks.parts.peers import Peer
@@ -75,6 +78,16 @@ class Ours:
         """The images."""
         patch = self.task.shape.patch
         return to_latent(self.drawn(sampler).tokens, patch, self.task.side * patch)
+
+    def stream(self, count: int, in_flight: int) -> list[Tensor]:
+        """The tokens of so many batches, each with noise of its own, without guidance; one thread
+        computes for each that is under way, as evaluation's workers draw."""
+        tokens = to_tokens(self.noise, self.task.shape.patch)
+        label = self.task.label(self.noise.device)
+        batches = (Batch(tokens.roll(place, dims=1), label) for place in range(count))
+        with exact_arithmetic(threads=1):
+            stream = streamed(self.flow, batches, PLAIN, in_flight=in_flight)
+            return [drawn.tokens for drawn in stream]
 
 
 class Theirs:

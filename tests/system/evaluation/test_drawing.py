@@ -6,8 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from system.evaluation.arithmetic import exact_arithmetic
+from system.evaluation.drawing import Wanted
 from system.evaluation.drawing import draw
 from system.evaluation.drawing import draw_latents
+from system.evaluation.drawing import draw_pixels
 from system.evaluation.drawing import grid
 from system.evaluation.drawing import to_png
 from system.evaluation.labels import balanced_labels
@@ -52,13 +55,25 @@ def test_seed_label_guidance_and_temperature_matter(subject):
 
 def test_denoising_is_a_score_step_of_the_recipes_spread(subject):
     label, flow = balanced_labels(3, 10), subject.model.flow
-    noisy = draw_latents(subject, drawing(), range(3), label)
+    wanted = [Wanted(range(3), label)]
+    (noisy,) = draw_latents(subject, drawing(), wanted)
     at = to_tokens(noisy, subject.recipe.flow.patch).requires_grad_()
     (score,) = torch.autograd.grad(flow.log_prob(at, flow.condition(label)).sum(), at)
     expected = at.detach() + 0.75 * subject.recipe.autoencoder.posterior.std**2 * score
-    denoised = draw_latents(subject, drawing(denoise=0.75), range(3), label)
+    (denoised,) = draw_latents(subject, drawing(denoise=0.75), wanted)
     found = to_tokens(denoised, subject.recipe.flow.patch)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("change", [{}, {"denoise": 1.0}, {"decoding": "jacobi"}])
+def test_passes_that_are_under_way_at_once_are_the_same_bits(subject, change):
+    wanted = [Wanted(range(at, at + 3), torch.arange(3)) for at in range(0, 12, 3)]
+    with exact_arithmetic(threads=1):
+        one_by_one = [*draw_pixels(subject, drawing(**change), wanted)]
+        found = [*draw_pixels(subject, drawing(**change), wanted, 2)]
+    assert len(found) == 4
+    assert all(map(torch.equal, found, one_by_one))
+    assert not any(pixels.requires_grad for pixels in found)
 
 
 def test_denoising_needs_gaussian_noise_of_a_known_spread(subject):

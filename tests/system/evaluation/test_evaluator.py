@@ -52,7 +52,7 @@ def test_writes_every_number_with_its_protocol_and_a_grid(commit, recipe, root, 
     assert np.asarray(Image.open(io.BytesIO(png))).shape == (500, 500)
 
     again = str(root / f"{tmp_path.name}-again")
-    batches = changed(recipe, evaluation={"batch": 100})
+    batches = changed(recipe, evaluation={"batch": 100, "batches_in_flight": 2})
     other = evaluate(url, batches, output=again)
     for name in set(found) - {"evaluation/seconds_s"}:
         # A pixel at the edge of two levels may round to the other one under another batch.

@@ -14,8 +14,9 @@ FILES = {"reference": "r.npz", "detector": "d.pth"}
 
 def test_only_what_is_said_and_what_an_evaluation_knows_is_told():
     assert Judged().said() == {}
-    asked = Judged(seed=0, batch=32, reference="r.npz", workers=2, out="o", shards="s")
-    assert asked.said() == {"seed": 0, "batch": 32, "reference": "r.npz"}
+    cut = {"batch": 32, "batches_in_flight": 2}
+    asked = Judged(seed=0, reference="r.npz", workers=2, out="o", shards="s", **cut)
+    assert asked.said() == {"seed": 0, "reference": "r.npz", **cut}
 
 
 def test_the_runs_own_evaluation_stays_where_nothing_is_said(recipe):

@@ -22,11 +22,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def test_files_are_the_same_bytes_for_any_batch(commit, recipe, tmp_path):
+def test_files_are_the_same_bytes_for_any_batch_and_any_number_of_them_at_once(
+    commit, recipe, tmp_path
+):
     run = commit(recipe).rpartition("/checkpoints/")[0]
-    for batch in (4, 100):
+    for batch, in_flight in ((4, 1), (100, 2)):
         out = tmp_path / str(batch)
-        request = Sampling(checkpoint=run, out=str(out), count=150, batch=batch)
+        cut = {"batch": batch, "batches_in_flight": in_flight}
+        request = Sampling(checkpoint=run, out=str(out), count=150, **cut)
         assert sample_to_folder(request) == [f"{out}/samples.png", f"{out}/samples.npz"]
     assert contents(tmp_path / "4") == contents(tmp_path / "100")
     assert contents(tmp_path / "4").keys() == {"samples.png", "samples.npz"}

@@ -33,6 +33,7 @@ def test_the_key_covers_neither_places_nor_the_cut(make_request):
         source=changed(request.source, checkpoint="s3://elsewhere/1-1"),
         detectors=(changed(request.detectors[0], weights="s3://elsewhere/d.safetensors"),),
         batch=7,
+        batches_in_flight=3,
     )
     assert moved.key == request.key
     assert FeatureRequest.model_validate_json(request.model_dump_json()).key == request.key

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from system.evaluation.arithmetic import exact_arithmetic
 from system.evaluation.drawing import draw
 from system.evaluation.labels import balanced_labels
 from system.evaluation.passes import PASS
@@ -32,6 +33,13 @@ def test_an_image_has_the_same_bits_whatever_is_drawn_beside_it(record, subject)
     for index in (range(7), range(70, 71), range(60, 140), range(149, 150)):
         assert torch.equal(source.images(index), whole[index.start : index.stop])
     assert torch.equal(draw(subject, DRAWING, range(COUNT), balanced_labels(COUNT, 10)), whole)
+
+
+def test_passes_that_are_drawn_at_once_change_no_bit(record):
+    one_by_one, streamed = open_drawn(record, "cpu"), open_drawn(record, "cpu", 2)
+    with exact_arithmetic(threads=1):
+        for index in (range(COUNT), range(70, 140), range(7)):
+            assert torch.equal(streamed.images(index), one_by_one.images(index))
 
 
 def test_labels_seed_and_rounding_matter(record):

@@ -41,9 +41,9 @@ def test_broken_images_are_told_one_by_one(recipe, checkpoint, monkeypatch):
     whole = source.pixels
 
     def pixels(index: range):
-        image = whole(index)
-        image[[number % 10 == 7 for number in index]] = float("nan")
-        return image
+        for numbers, image in whole(index):
+            image[[number % 10 == 7 for number in numbers]] = float("nan")
+            yield numbers, image
 
     monkeypatch.setattr(source, "pixels", pixels)
     found = SoundnessSource(source).images(range(5, 90)).flatten().tolist()
