@@ -45,6 +45,7 @@ from system.launch.elastic import kept_for_evaluation
 from system.launch.elastic import scaling
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
+from system.launch.heap import heap_settings
 from system.launch.locks import Holding
 from system.launch.locks import check_not_driven
 from system.launch.locks import driver_lock
@@ -202,6 +203,7 @@ def trainer(plan: Plan) -> Trainer:
         run_config=ray.train.RunConfig(
             name="checkpoints",
             storage_path=plan.url,
+            worker_runtime_env={"env_vars": heap_settings(plan.device)},
             failure_config=ray.train.FailureConfig(
                 # How often is for `FailureWatch` to say, which looks at the errors.
                 max_failures=-1,

@@ -21,6 +21,7 @@ from system.launch.driver import finished_images
 from system.launch.driver import prepare
 from system.launch.driver import set_aside_unusable_list
 from system.launch.driver import trainer
+from system.launch.heap import heap_settings
 from system.launch.preflight import Resources
 from system.launch.worker import next_attempt
 from system.telemetry.ledger import Follower
@@ -104,6 +105,7 @@ def test_ray_is_told_what_the_recipe_says(recipe, tmp_path):
     assert made.backend_config.backend == "gloo"
     assert made.run_config.name == "checkpoints"
     assert made.run_config.storage_path == str(tmp_path)
+    assert made.run_config.worker_runtime_env == {"env_vars": heap_settings("cpu")}
     assert made.run_config.failure_config.max_failures == -1
     assert made.run_config.failure_config.max_preemption_failures == -1
     assert made.run_config.checkpoint_config.num_to_keep is None
@@ -119,6 +121,7 @@ def test_on_gpus_and_without_evaluation(recipe, tmp_path):
     assert plan.device == "cuda"
     made = trainer(plan)
     assert made.backend_config.backend == "nccl"
+    assert made.run_config.worker_runtime_env == {"env_vars": {}}
     assert made.scaling_config.resources_per_worker == {"CPU": 1, "GPU": 1.0}
     assert made.validation_config is None
 
