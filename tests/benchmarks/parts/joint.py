@@ -67,7 +67,7 @@ def profiled(recipe: Recipe, images: int) -> Profile:
     events = sorted(seen.key_averages(), key=lambda each: -each.self_cpu_time_total)
     return Profile(
         parameters=sum(w.numel() for module in learnt for w in module.parameters()),
-        loss=float(values["loss/total"]),
+        loss=float(values["loss/total"].detach()),
         seconds=seconds,
         worked=worked,
         parts=dict(parts),
@@ -133,7 +133,7 @@ def _without_gradients(weights: list[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def _clocked(made: Shadow, spent: Counter[str]) -> Iterator[None]:
-    """Seconds on its core of every network's modules, on their way forward and back."""
+    """Seconds on the cores of every network's modules, on their way forward and back."""
     model: Any = made.engine.module
     watched: dict[str, list[nn.Module]] = {
         "flow": [each for each in model.flow.modules() if isinstance(each, Layer)],
@@ -160,11 +160,11 @@ def _clock(module: nn.Module, name: str, spent: Counter[str]) -> list[Any]:
     began: list[float] = []
 
     def start(*_: Any) -> None:
-        began.append(time.thread_time())
+        began.append(time.process_time())
 
     def go_on(*_: Any) -> None:
         if began:
-            now = time.thread_time()
+            now = time.process_time()
             spent[name] += now - began.pop()
             began.append(now)
 
