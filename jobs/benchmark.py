@@ -4,8 +4,8 @@
     python jobs/benchmark.py data --json data.json
     python jobs/benchmark.py train --against ~/ml-tarflow
 
-Prints rows of name, value, unit, bound, and whether it holds. Both sides of a comparison are timed
-in turn in one process, and figures are medians over rounds; let nothing else run meanwhile.
+Prints rows of name, value, unit, bound, and whether it holds. Both sides of a comparison take turns
+in one run, and figures are medians over rounds; let nothing else run meanwhile.
 `--json` also writes them to a file, with a description of the machine; `--against` times a checkout
 of another implementation beside ours, with the same weights. The exit code is 0 where every bound
 holds, 1 where one does not, and 2 for a suite that is not there. One or two cores, a few minutes;
