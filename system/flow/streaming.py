@@ -59,7 +59,7 @@ def streamed(
         for batch in batches:
             yield draw(flow, batch.noise, batch.label, settings)
         return
-    pipeline = _Pipeline(flow, settings, Gates(len(flow.blocks)), torch.get_num_threads())
+    pipeline = _Pipeline(flow, settings, Gates(len(flow.blocks)))
     under_way: deque[Future[_Queued]] = deque()
     pool = ThreadPoolExecutor(in_flight, thread_name_prefix="draw")
     try:
@@ -132,7 +132,6 @@ class _Pipeline:
     flow: Flow
     settings: Sampler
     gates: Gates
-    threads: int  # that torch computes with; it decides bits
 
     def begun(self, pool: ThreadPoolExecutor, number: int, batch: Batch) -> Future[_Queued]:
         """The batch, given to a thread by the caller's."""
@@ -144,7 +143,6 @@ class _Pipeline:
         return pool.submit(self._drawn, number, batch, ready)
 
     def _drawn(self, number: int, batch: Batch, ready: torch.cuda.Event | None) -> _Queued:
-        torch.set_num_threads(self.threads)  # a new thread's own would be all cores
         try:
             if ready is None:
                 return _Queued(self._through_the_gates(number, batch), None)

@@ -42,6 +42,7 @@ from system.launch.command import ROOT
 from system.launch.elastic import Trainer
 from system.launch.elastic import check_sizes
 from system.launch.elastic import kept_for_evaluation
+from system.launch.elastic import process_group
 from system.launch.elastic import scaling
 from system.launch.failures import FailureWatch
 from system.launch.failures import legible_failures
@@ -58,7 +59,6 @@ from system.launch.resumption import tell_of_start
 from system.launch.retention import Keeper
 from system.launch.retention import retention
 from system.launch.retention import without_gone
-from system.launch.torch_group import TorchGroup
 from system.telemetry.console import Console
 from system.telemetry.console import clock
 from system.telemetry.goodput import LiveAccount
@@ -198,7 +198,7 @@ def trainer(plan: Plan) -> Trainer:
         train_loop_config=assignment.Assignment(
             recipe, plan.url, plan.device, utilisation(recipe, plan.device, GPUS)
         ).to_mapping(),
-        torch_config=TorchGroup("nccl" if plan.device == "cuda" else "gloo"),
+        torch_config=process_group("nccl" if plan.device == "cuda" else "gloo"),
         scaling_config=scaled,
         run_config=ray.train.RunConfig(
             name="checkpoints",

@@ -5,6 +5,7 @@ from typing import Any
 
 import ray
 import ray.train
+from ray.train.torch import TorchConfig
 from ray.train.torch import TorchTrainer
 
 from system.foundation.errors import ClusterError
@@ -70,6 +71,16 @@ def check_sizes(recipe: Recipe, version: str = ray.__version__) -> None:
         f"run.global_batch {recipe.run.global_batch} can only be cut for {listed}. Set "
         f"cluster.min_workers to {most}, or install Ray {KNOWN_RAY}*."
     )
+
+
+def process_group(backend: str, version: str = ray.__version__) -> Any:
+    """What makes the workers' process group: Ray's own where this Ray is not the known one."""
+    if not version.startswith(KNOWN_RAY):
+        return TorchConfig(backend=backend)
+    # Another Ray may lack what this needs.
+    from system.launch.torch_group import TorchGroup
+
+    return TorchGroup(backend)
 
 
 class Trainer(TorchTrainer):

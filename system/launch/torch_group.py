@@ -2,7 +2,8 @@
 
 Ray's own `TorchConfig` says the same and does the same in the workers, but whoever holds it has
 imported torch: the controller too, which never computes. That import stands between the driver and
-the workers, 1.5 s of every start.
+the workers, 1.5 s of every start. It is written for the Ray of `elastic.KNOWN_RAY`, whose private
+functions do the work in the workers.
 """
 
 import logging
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._private.ray_constants import env_integer
 from ray.exceptions import GetTimeoutError
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend
 from ray.train.backend import BackendConfig
+from ray.train.constants import DEFAULT_TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
+from ray.train.constants import TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
 from ray.train.v2._internal.util import TrainingFramework
-
-LEAVE_TIMEOUT_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +77,13 @@ class TorchGroupBackend(Backend):
     def on_shutdown(self, worker_group: Any, backend_config: TorchGroup) -> None:
         """Return when all workers have left, or after a while."""
         leaving = worker_group.execute_async(leave, is_alone=len(worker_group) == 1)
+        timeout_s = env_integer(
+            TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S, DEFAULT_TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
+        )
         try:
-            ray.get(leaving, timeout=LEAVE_TIMEOUT_S)
+            ray.get(leaving, timeout=timeout_s)
         except GetTimeoutError:
-            log.warning("the process group was not left within %g s", LEAVE_TIMEOUT_S)
+            log.warning("the process group was not left within %d s", timeout_s)
 
 
 def join(backend: str, rank: int, size: int, place: Mapping[str, str], timeout_s: int) -> None:

@@ -40,6 +40,7 @@ from system.launch.causes import summary
 from system.launch.failures import decided_micro_batch
 from system.launch.failures import stamp
 from system.launch.failures import with_micro_batch
+from system.launch.heap import spare_children
 from system.launch.pausing import PauseWatch
 from system.launch.saves import Saves
 from system.telemetry.ledger import Event
@@ -61,6 +62,7 @@ SETTLE_S = 30.0
 
 def work(values: dict[str, Any]) -> None:
     """Train a recipe from its newest checkpoint to its end, as one of Ray's workers."""
+    spare_children()
     assignment = Assignment.from_mapping(values)
     recipe, world = assignment.recipe, _world(assignment.device)
     torch.set_num_threads(max(1, int(recipe.cluster.cpus_per_worker)))

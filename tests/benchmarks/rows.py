@@ -1,6 +1,6 @@
 """What a benchmark says, in rows of name, value, unit, bound and whether it holds.
 
-Both sides of a comparison are timed in turn in one process, so that a machine that slows down slows
+Both sides of a comparison are timed in turn in one run, so that a machine that slows down slows
 both; a figure is the median over rounds, and its quartiles say how far the rounds lie apart.
 """
 

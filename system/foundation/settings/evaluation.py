@@ -22,6 +22,7 @@ Decoding = Literal["tokens", "jacobi"]
 JacobiBlocks = Literal["shallow", "all"]
 Preset = Literal["adm_50k", "torch_fidelity", "tarflow", "dinov2"]
 LabelMode = Literal["random", "balanced", "train_frequency"]
+# Two streams each, and torch has 32 (`system.flow.lanes`).
 InFlight = Annotated[int, Field(ge=1, le=16)]
 IN_FLIGHT = (
     "passes of a unit that go through the flow at once, each in another block, as a pipeline (see "

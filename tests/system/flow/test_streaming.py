@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -83,15 +83,6 @@ def test_they_are_bit_for_bit_those_drawn_one_after_the_other(
             assert one.passes == other.passes
             assert not one.tokens.requires_grad
         assert not drawing_threads()
-
-
-def test_torch_computes_with_the_callers_number_of_threads(make_flow: Callable[..., Flow]) -> None:
-    flow, seen = make_flow(), []
-    watch(flow, 0, lambda: seen.append(torch.get_num_threads()))
-    for threads in (1, 3):
-        torch.set_num_threads(threads)
-        assert len([*streamed(flow, batches(flow, 2), PLAIN, in_flight=2)]) == 2
-    assert seen == [1, 1, 3, 3]
 
 
 class Watched(nn.Module):
@@ -239,22 +230,34 @@ def test_an_error_of_whoever_gives_the_batches_ends_the_threads(
     assert not drawing_threads()
 
 
-@contextmanager
-def closing(stream: Any) -> Iterator[Any]:
-    try:
-        yield stream
-    finally:
-        stream.close()
+def test_who_stops_early_waits_for_the_blocks_under_way_and_no_other_is_entered(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow, entered = make_flow(depths=(1, 1, 1)), list[int]()
+    held, go_on = threading.Event(), threading.Event()
 
+    def inside(index: int) -> None:
+        entered.append(index)
+        if index == 1 and entered.count(1) == 2:  # the second batch, in the midst
+            held.set()
+            assert go_on.wait(PATIENCE)
 
-def test_who_stops_early_leaves_no_thread_behind(make_flow: Callable[..., Flow]) -> None:
-    flow, entered = make_flow(depths=(1, 1, 1)), []
     for index in range(3):
-        watch(flow, index, lambda index=index: entered.append(index))
-    with closing(streamed(flow, batches(flow, 50), PLAIN, in_flight=3)) as stream:
-        next(stream)
+        watch(flow, index, partial(inside, index))
+    stream = streamed(flow, batches(flow, 50), PLAIN, in_flight=2)
+    first = threading.Thread(target=next, args=(stream,))
+    first.start()
+    assert held.wait(PATIENCE)
+    first.join(PATIENCE)
+    closing = threading.Thread(target=stream.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
     assert not drawing_threads()
-    assert len(entered) <= 3 * 3  # of the 50, those that had begun
+    assert entered.count(0) == 1
 
 
 @pytest.mark.gpu

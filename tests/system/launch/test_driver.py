@@ -21,7 +21,8 @@ from system.launch.driver import finished_images
 from system.launch.driver import prepare
 from system.launch.driver import set_aside_unusable_list
 from system.launch.driver import trainer
-from system.launch.heap import heap_settings
+from system.launch.heap import VALUE
+from system.launch.heap import VARIABLE
 from system.launch.preflight import Resources
 from system.launch.worker import next_attempt
 from system.telemetry.ledger import Follower
@@ -105,7 +106,7 @@ def test_ray_is_told_what_the_recipe_says(recipe, tmp_path):
     assert made.backend_config.backend == "gloo"
     assert made.run_config.name == "checkpoints"
     assert made.run_config.storage_path == str(tmp_path)
-    assert made.run_config.worker_runtime_env == {"env_vars": heap_settings("cpu")}
+    assert made.run_config.worker_runtime_env == {"env_vars": {VARIABLE: VALUE}}
     assert made.run_config.failure_config.max_failures == -1
     assert made.run_config.failure_config.max_preemption_failures == -1
     assert made.run_config.checkpoint_config.num_to_keep is None

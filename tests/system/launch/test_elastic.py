@@ -2,6 +2,7 @@
 
 import pytest
 import ray
+from ray.train.torch import TorchConfig
 from ray.train.torch import TorchTrainer
 
 from system.foundation.errors import ClusterError
@@ -10,6 +11,7 @@ from system.launch import elastic
 from system.launch.driver import Plan
 from system.launch.driver import trainer
 from system.launch.scaling import SavingScalingPolicy
+from system.launch.torch_group import TorchGroup
 
 
 @pytest.fixture
@@ -41,6 +43,11 @@ def test_our_rule_is_for_the_ray_it_was_written_for(stretched, tmp_path, monkeyp
     monkeypatch.setattr(ray, "__version__", "3.0.0")
     assert made._rule() == {}
     assert "are trained again" in caplog.text
+
+
+def test_our_process_group_is_for_the_ray_it_was_written_for():
+    assert isinstance(elastic.process_group("gloo"), TorchGroup)
+    assert elastic.process_group("gloo", "3.0.0") == TorchConfig(backend="gloo")
 
 
 def test_what_only_costs_or_harms_does_not_run_beside_the_controller(recipe, tmp_path):

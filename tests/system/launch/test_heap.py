@@ -9,6 +9,7 @@ import pytest
 
 from system.launch.heap import VARIABLE
 from system.launch.heap import heap_settings
+from system.launch.heap import spare_children
 
 # Faults of the second to last pass over pieces as large as a layer's activations, in a thread.
 PASSES = """
@@ -43,3 +44,13 @@ def test_a_worker_on_the_cpu_keeps_its_pages():
 def test_a_gpu_and_a_choice_of_ones_own_change_nothing():
     assert heap_settings("cuda", {}) == {}
     assert heap_settings("cpu", {VARIABLE: "glibc.malloc.check=0"}) == {}
+    assert heap_settings("cpu", {"MALLOC_ARENA_MAX": "2"}) == {}
+
+
+def test_what_a_worker_starts_has_a_heap_as_usual():
+    environment = {"A": "1"} | heap_settings("cpu", {})
+    spare_children(environment)
+    assert environment == {"A": "1"}
+    chosen = {VARIABLE: "glibc.malloc.check=0"}
+    spare_children(chosen)
+    assert chosen == {VARIABLE: "glibc.malloc.check=0"}

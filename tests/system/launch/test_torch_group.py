@@ -11,7 +11,7 @@ from system.launch.torch_group import TorchGroupBackend
 # What Ray's controller takes up of ours.
 CONTROLLERS = (
     "system.launch.torch_group", "system.launch.failures", "system.launch.placement",
-    "system.launch.ray_list", "system.evaluation.task",
+    "system.launch.ray_list", "system.launch.scaling", "system.evaluation.task",
 )  # fmt: skip
 
 
