@@ -68,7 +68,10 @@ class SharedPass:
         taps = self._taps | taps
         given, cut_off = _learned(steering), data.detach().requires_grad_()
         leaves = {name: part.detach().requires_grad_() for name, part in given.items()}
-        traced = block.trace(cut_off, replace(steering, **leaves), rotary, taps)
+        # As views: what counts a module's operations asks after each of its inputs, and autograd
+        # cannot say of a leaf whether it is being led to.
+        seen = {name: leaf.view_as(leaf) for name, leaf in leaves.items()}
+        traced = block.trace(cut_off.view_as(cut_off), replace(steering, **seen), rotary, taps)
         weights = [weight for weight in block.parameters() if weight.requires_grad]
         outputs = (
             traced.noise, traced.log_det, traced.affine.shift, traced.affine.log_scale,

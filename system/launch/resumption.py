@@ -57,6 +57,8 @@ def tell_of_start(
     """
     changed, run = changes(url, resolved, root), resolved.recipe.run.name
     said = f"goes on at {images_seen:,} images" if images_seen else f"starts in {url}"
+    if not images_seen and _recipe_before(url) is not None:
+        said += " from its first image, as nothing was saved before"
     if changed:
         said += "; since its last start has changed:" + "".join(f"\n  {line}" for line in changed)
     print(f"run {run!r} {said}", flush=True)

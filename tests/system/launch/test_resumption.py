@@ -41,6 +41,12 @@ def test_the_same_again_has_changed_nothing(started, capsys):
     assert capsys.readouterr().out == "run 'digits' goes on at 64 images\n"
 
 
+def test_a_run_that_had_saved_nothing_is_said_to_start_over(started, capsys):
+    tell_of_start(str(started), digits(), ROOT, images_seen=0)
+    said = f"run 'digits' starts in {started} from its first image, as nothing was saved before\n"
+    assert capsys.readouterr().out == said
+
+
 def test_every_changed_key_is_told_with_both_values(started, capsys, monkeypatch):
     monkeypatch.setenv(COMMIT_VARIABLE, "second")
     now = digits("engine.optimiser.learning_rate=0.5", "flow.depths=[1, 2]", "run.seed=7")

@@ -83,6 +83,17 @@ def test_a_discriminator_takes_part_twice_and_has_gradients(make_recipe) -> None
     assert counted.course[-1][1] == sum(w.numel() for net in learning for w in net.parameters())
 
 
+def test_shared_passes_of_blocks_that_a_class_steers_are_counted(make_recipe, tmp_path) -> None:
+    teacher = {"model": "vit_tiny_patch16_224", "weights": str(tmp_path / "no"), "width": 192}
+    settings = aligned(teacher).alignment.model_dump() | {"strategy": "reverse"}
+    flow = Flow(width=16, depths=(2, 2), head_width=8, condition={"kind": "adaptive_norm"})
+    flops = {}
+    for passes in ("separate", "shared"):
+        objective = Objective.model_validate({"alignment": settings | {"passes": passes}})
+        flops[passes] = count(shadow(make_recipe(flow=flow, objective=objective), "cpu"), 2).flops
+    assert flops["shared"] < flops["separate"]
+
+
 def test_a_teacher_counts_with_or_without_its_file(make_recipe, tmp_path) -> None:
     teacher, _ = write_teacher(str(tmp_path / "teacher.safetensors"))
     made = shadow(make_recipe(objective=aligned(teacher)), "cpu")
