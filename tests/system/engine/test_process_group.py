@@ -27,19 +27,7 @@ except Exception as error:
 """
 
 
-def test_a_world_of_one_needs_no_environment_and_no_compiler() -> None:
-    told = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT],
-        env={"PATH": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.stdout.splitlines() == ["1 gloo", "ClusterError", "ClusterError True"], told.stderr
-
-
-def test_an_engine_starts_without_torchs_compiler() -> None:
-    script = """
+ENGINE = """
 import sys
 from torch import nn
 from system.engine.deepspeed_engine import Engine
@@ -48,6 +36,10 @@ from system.foundation.world import World
 Engine(nn.Linear(2, 2), engine.Engine(), world=World(), micro_batch=1, accumulation=1)
 print("torch._inductor.compile_fx" in sys.modules, "torch._dynamo" in sys.modules)
 """
+
+
+def said_by(script: str) -> str:
+    """What a fresh interpreter prints in which nothing is set and no compiler found."""
     told = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         env={"PATH": "", "OMP_NUM_THREADS": "1"},
@@ -55,7 +47,16 @@ print("torch._inductor.compile_fx" in sys.modules, "torch._dynamo" in sys.module
         text=True,
         check=False,
     )
-    assert told.stdout.split() == ["False", "True"], told.stderr
+    assert not told.returncode, told.stderr
+    return told.stdout
+
+
+def test_a_world_of_one_needs_no_environment_and_no_compiler() -> None:
+    assert said_by(SCRIPT).splitlines() == ["1 gloo", "ClusterError", "ClusterError True"]
+
+
+def test_an_engine_starts_without_torchs_compiler() -> None:
+    assert said_by(ENGINE).split() == ["False", "True"]
 
 
 def test_a_group_of_another_size_is_refused() -> None:
