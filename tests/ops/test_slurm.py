@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from ipaddress import IPv6Address
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -345,6 +347,13 @@ def test_a_job_that_is_taken_away_saves_is_queued_again_and_goes_on(
     assert starts[-1] == saved
 
 
+def is_loopback(address: str) -> bool:
+    """Also of an IPv4 address as a socket of IPv6 writes it: `::ffff:127.0.0.1`."""
+    known = ip_address(address)
+    mapped = known.ipv4_mapped if isinstance(known, IPv6Address) else None
+    return (mapped or known).is_loopback
+
+
 def listening_beyond_loopback() -> list[str]:
     """Addresses that processes of the job listen at, other than loopback."""
     found = []
@@ -353,6 +362,6 @@ def listening_beyond_loopback() -> list[str]:
             found += [
                 f"{process.name()} {each.laddr.ip}:{each.laddr.port}"
                 for each in process.net_connections("inet")
-                if each.status == psutil.CONN_LISTEN and each.laddr.ip not in ("127.0.0.1", "::1")
+                if each.status == psutil.CONN_LISTEN and not is_loopback(each.laddr.ip)
             ]
     return found
