@@ -10,6 +10,7 @@ from system.evaluation.crews.crew import Crew
 from system.evaluation.crews.ray_crew import RayCrew
 from system.evaluation.evaluator import evaluate
 from system.evaluation.evaluator import grid_place
+from system.evaluation.lag import ENDS
 from system.evaluation.lag import images_seen_of
 from system.evaluation.studio import Device
 from system.foundation.recipe import Recipe
@@ -22,15 +23,15 @@ def evaluate_on_record(
 ) -> dict[str, float]:
     """Evaluate the checkpoint at `url`, and write the outcome to the ledger of the run `output`.
 
-    Returns each number by name. What was measured before (by a process that died on its way out) is
-    not measured again. A failed evaluation is an event in the ledger and returns nothing.
+    Returns each number by name. A failed evaluation is an event in the ledger and returns nothing.
+    What has come to its end before (in a process that died on its way out) is left at that.
     """
     images_seen = images_seen_of(url)
     writer = f"evaluation-{images_seen:012d}-{attempt}"
     with Ledger(output, writer, run=recipe.run.name, attempt=attempt) as ledger:
         try:
-            if (known := _known(output, url)) is not None:
-                return known
+            if (ended := _ended(output, url, attempt)) is not None:
+                return ended
             values = evaluate(url, recipe, output=output, crew=_crew(recipe), device=device)
         except Exception as error:  # the rim: whatever went wrong, training shall not hear of it
             ledger.write(
@@ -52,12 +53,19 @@ def evaluate_on_record(
     return values
 
 
-def _known(output: str, url: str) -> dict[str, float] | None:
-    """What this checkpoint was measured to be."""
+def _ended(output: str, url: str, attempt: int) -> dict[str, float] | None:
+    """What this checkpoint was measured to be; nothing where that failed or was left out.
+
+    A later attempt may try anew what failed in an earlier one.
+    """
+    images_seen = images_seen_of(url)
     for event in read_ledger(output):
         if event["kind"] == "evaluation" and event.get("checkpoint") == url:
             values: dict[str, float] = event["values"]
             return values
+        here = (event.get("images_seen"), event.get("attempt")) == (images_seen, attempt)
+        if event["kind"] in ENDS and here:
+            return {}
     return None
 
 
