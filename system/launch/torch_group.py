@@ -3,27 +3,40 @@
 Ray's own `TorchConfig` says the same and does the same in the workers, but whoever holds it has
 imported torch: the controller too, which never computes. That import stands between the driver and
 the workers, 1.5 s of every start. It is written for the Ray of `elastic.KNOWN_RAY`, whose private
-functions do the work in the workers.
+functions prepare the workers.
+
+The store where they meet listens at the first worker's own address alone, where Ray's listens on
+every interface of its machine; whoever reaches a store can write to it.
 """
 
+import errno
 import logging
 import os
-from collections.abc import Mapping
+import socket
 from dataclasses import asdict
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from typing import Any
 
 import ray
 from ray._private.ray_constants import env_integer
 from ray.exceptions import GetTimeoutError
-from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend
 from ray.train.backend import BackendConfig
 from ray.train.constants import DEFAULT_TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
 from ray.train.constants import TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
 from ray.train.v2._internal.util import TrainingFramework
 
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
+
+# What NCCL does about a failed collective; Ray's choice is made where the user made none.
+NCCL_ON_ERRORS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING", "TORCH_NCCL_BLOCKING_WAIT")
+
 log = logging.getLogger(__name__)
+
+_listening: list[socket.socket] = []  # in the first worker, until its store takes it over
 
 
 @dataclass
@@ -63,8 +76,7 @@ class TorchGroupBackend(Backend):
 
     def on_start(self, worker_group: Any, backend_config: TorchGroup) -> None:
         """Return when all workers have joined."""
-        address, port = worker_group.execute_single(0, get_address_and_port)
-        place = {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
+        place = worker_group.execute_single(0, listen)
         size = len(worker_group)
         joining = [
             worker_group.execute_single_async(
@@ -86,13 +98,50 @@ class TorchGroupBackend(Backend):
             log.warning("the process group was not left within %d s", timeout_s)
 
 
-def join(backend: str, rank: int, size: int, place: Mapping[str, str], timeout_s: int) -> None:
+def listen() -> tuple[str, int]:
+    """In the first worker: the address and port where the others find it, from now on."""
+    address = ray.util.get_node_ip_address()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listener = socket.create_server((address, 0), family=family)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        # The others reach it under an address that it does not have itself, as behind NAT.
+        listener = socket.create_server(("", 0), family=family)
+    _listening.append(listener)
+    return address, listener.getsockname()[1]
+
+
+def store_at(place: tuple[str, int], rank: int, timeout_s: int) -> "TCPStore":
+    """In a worker: the store that all of them share there."""
+    from torch.distributed import TCPStore
+
+    return TCPStore(
+        *place,
+        is_master=rank == 0,
+        timeout=timedelta(seconds=timeout_s),
+        wait_for_workers=False,
+        master_listen_fd=_listening.pop().detach() if rank == 0 else None,
+    )
+
+
+def join(backend: str, rank: int, size: int, place: tuple[str, int], timeout_s: int) -> None:
     """In a worker: meet the others there."""
     from ray.train.torch import config  # with torch
+    from torch import distributed
 
-    os.environ.update(place)
+    os.environ |= {"MASTER_ADDR": place[0], "MASTER_PORT": str(place[1])}
     config._set_torch_distributed_env_vars()
-    config._setup_torch_process_group(backend, rank, size, "env://", timeout_s)
+    if "nccl" in backend and not any(name in os.environ for name in NCCL_ON_ERRORS):
+        os.environ[NCCL_ON_ERRORS[0]] = "1"
+    distributed.init_process_group(
+        backend,
+        store=store_at(place, rank, timeout_s),
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=timeout_s),
+    )
 
 
 def leave(*, is_alone: bool) -> None:
