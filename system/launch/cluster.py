@@ -3,9 +3,11 @@
 import logging
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
@@ -37,7 +39,8 @@ def joined() -> Iterator[Resources]:
     logging.getLogger("ray").setLevel(logging.WARNING)
     _check_answers(address)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        with _same_termination():
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _nobody(address, error) from error
     try:
@@ -45,6 +48,18 @@ def joined() -> Iterator[Resources]:
         yield Resources(total.get("CPU", 0.0), total.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _same_termination() -> Iterator[None]:
+    """SIGTERM does afterwards what it did before: Ray would have it dump a stack and exit with the
+    signal's number, which says nothing of what to do next."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:

@@ -14,6 +14,7 @@ from data_pipeline.audit.request import Audit
 from data_pipeline.audit.request import audit
 from system.engine.checkpoints import CheckpointStore
 from system.launch.local_ray import MARK
+from system.launch.local_ray import marked
 from system.telemetry.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -143,6 +144,23 @@ def test_an_interrupted_program_ends_its_own_ray(program, tiny, root):
     assert "Traceback" not in said
     assert not [pid for pid in own if psutil.pid_exists(pid)]
     assert CheckpointStore(str(run / "checkpoints")).latest() is not None
+
+
+@pytest.mark.chaos
+def test_a_terminated_driver_says_so_and_leaves_the_cluster_alone(start, tiny, root, ray_here):
+    run = root / "terminated"
+    job = start(JOB, *tiny, "run.name=terminated")
+    wait_for(run, "checkpoint", 1, job)
+    job.send_signal(signal.SIGTERM)
+    said, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 75, said
+    assert "terminated; what was started is stopped" in said
+    assert not {"Traceback", "***"} & {*said.split()}, said
+    assert [*marked(ray_here.mark)]
+    again = start(JOB, *tiny, "run.name=terminated")
+    said, _ = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0, said
+    assert "goes on at" in said
 
 
 def test_numbers_that_stay_bad_end_the_run_at_once(start, tiny, root):
