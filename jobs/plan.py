@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from system.launch.command import answered
+from system.launch.command import print_page
 
 CHECK = "--check"
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     from system.launch.plan.request import help_page
 
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(help_page(__doc__))
+        print_page(help_page(__doc__))
         return 0
     return print_plan(None, arguments)
 

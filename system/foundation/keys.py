@@ -88,14 +88,19 @@ def locate(
 ) -> tuple[tuple[str | int, ...], FieldInfo | None]:
     """An error's location as keys alone, and the field there.
 
-    pydantic puts the kind between a field that may hold several records and that record's keys.
+    pydantic puts the kind between a field that may hold several records and that record's keys, and
+    after a field of several types the one that it tried.
     """
     path: list[str | int] = []
     field: FieldInfo | None = None
     current: Record | None = record
+    tried: FieldInfo | None = None
     for part in location:
         if current is None and field is not None and part in kinds(field):
             current = kinds(field)[str(part)]
+            continue
+        if current is None and field is not None and field is not tried and _is_choice(field):
+            tried = field
             continue
         path.append(part)
         if current is not None:
@@ -106,6 +111,11 @@ def locate(
 
 def _tag(record: Record, discriminator: str) -> str:
     return str(get_args(record.model_fields[discriminator].annotation)[0])
+
+
+def _is_choice(field: FieldInfo) -> bool:
+    """Whether it holds no record but one of several types."""
+    return not kinds(field) and len(_options(field.annotation)) > 1
 
 
 def _is_record(option: Any) -> bool:

@@ -30,7 +30,8 @@ def explain(error: ValidationError, tree: Section, schema: type[BaseModel]) -> d
     for detail in error.errors(include_url=False):
         path, field = locate(schema, detail["loc"])
         line = _line(detail, path, field, tree, schema)
-        problems[path] = f"{problems[path]}; {line}" if path in problems else line
+        if line != problems.get(path):  # said for every type that a value could have had
+            problems[path] = f"{problems[path]}; {line}" if path in problems else line
     return problems
 
 

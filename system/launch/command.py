@@ -8,6 +8,7 @@ on stderr and an exit code of its own (`ExitCode`); anything else keeps its trac
 with 1.
 """
 
+import os
 import signal
 import sys
 import traceback
@@ -79,7 +80,7 @@ def run(
     def answer() -> int | None:
         settings = [each for each in arguments if each not in ("-h", "--help")]
         if len(settings) < len(arguments):
-            print(help_page(path, about, schema, settings))
+            print_page(help_page(path, about, schema, settings))
             return None
         if PLAN in arguments and schema is Recipe:
             from system.launch.plan.answer import print_plan  # needs what only training does
@@ -107,6 +108,15 @@ def answered(answer: Callable[[], int | None]) -> int:
     except Exception:  # the rim: everything that is left gets its traceback and exit code 1
         print(covered(traceback.format_exc()), file=sys.stderr, end="", flush=True)
         return ExitCode.FAILED
+
+
+def print_page(page: str) -> None:
+    """Print to whoever reads, perhaps not to the end, as in `--help | head`."""
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def help_page(

@@ -75,7 +75,7 @@ def work(values: dict[str, Any]) -> None:
         Ledger(
             assignment.url, f"worker-{world.rank}", run=recipe.run.name, attempt=attempt
         ) as ledger,
-        _told(ledger, world) as told,
+        _told(ledger, world, compiles=recipe.engine.compile) as told,
         PauseWatch(assignment.url) as pauses,
         # Where the machine keeps temporary files: a checkpoint lies there until it is uploaded.
         tempfile.TemporaryDirectory(prefix=f"{recipe.run.name}-", ignore_cleanup_errors=True) as at,
@@ -228,7 +228,7 @@ class _Told:
 
 
 @contextmanager
-def _told(ledger: Ledger, world: World) -> Iterator[_Told]:
+def _told(ledger: Ledger, world: World, *, compiles: bool = False) -> Iterator[_Told]:
     """The ledger tells when an attempt begins and how it ends; from where it goes on, `restore`."""
     told = _Told()
     if world.is_first:
@@ -237,6 +237,7 @@ def _told(ledger: Ledger, world: World) -> Iterator[_Told]:
             "attempt_started",
             workers=world.size,
             device=world.device.type,
+            compiles=compiles,
             host=platform.node(),
             process=os.getpid(),
             process_started=psutil.Process().create_time(),

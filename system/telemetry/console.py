@@ -148,7 +148,8 @@ def event_line(event: Event) -> str | None:
 def _attempt_line(event: Event) -> str:
     workers = event.get("workers", 1)
     crew = f"{workers} worker{'s' if workers != 1 else ''} on {event.get('device', 'cpu')}"
-    return f"attempt {event['attempt']} starts with {crew}"
+    patience = "; the first update compiles the model" if event.get("compiles") else ""
+    return f"attempt {event['attempt']} starts with {crew}{patience}"
 
 
 def _decision_line(event: Event) -> str:

@@ -63,7 +63,9 @@ def _attempt(recipe: Recipe) -> str:
     ):
         start = time.monotonic()
         ledger.write("driver_started", process_started=psutil.Process().create_time())
-        ledger.write("attempt_started", workers=1, device=world.device.type)
+        ledger.write(
+            "attempt_started", workers=1, device=world.device.type, compiles=recipe.engine.compile
+        )
         state = assemble(recipe, world, manifest, attempt=attempt)
         try:
             train(state, store, _Alone(state, store, ledger, folder), ledger, scratch=Path(scratch))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from system.flow.flow import to_tokens
+from system.foundation.errors import BadInput
 from system.foundation.settings.flow import Flow as Settings
 from tests.benchmarks.parts.ceiling import elapsed
 from tests.benchmarks.parts.ceiling import measured_ceiling
@@ -63,3 +64,10 @@ def test_a_ceiling_is_a_rate():
     taken = elapsed(lambda: torch.randn(64, 64) @ torch.randn(64, 64), CPU)
     assert taken > 0
     assert measured_ceiling(torch.float32, CPU, rounds=1) > 1e6
+
+
+def test_another_program_of_that_name_is_refused(tmp_path):
+    (tmp_path / "transformer_flow.py").write_text("")
+    refused = pytest.raises(BadInput, match="has no class Model; expected a checkout of ml-tarflow")
+    with refused, opened(tmp_path):
+        pass

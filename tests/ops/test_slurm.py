@@ -343,7 +343,7 @@ def test_a_job_that_is_taken_away_saves_is_queued_again_and_goes_on(
         assert script.wait(PATIENCE_S) == ExitCode.DONE, (second / "log").read_text()
     assert not (second / "queued-again").exists()
     assert kinds(run)["run_finished"]["images_seen"] == saved + 32
-    starts = [e["images_seen"] for e in read_ledger(str(run)) if e["kind"] == "attempt_started"]
+    starts = [e["images_seen"] for e in read_ledger(str(run)) if e["kind"] == "resumed"]
     assert starts[-1] == saved
 
 

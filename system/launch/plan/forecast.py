@@ -30,6 +30,7 @@ from system.launch.plan.shadow import shadow
 IMAGENET_IMAGE_BYTES = 110_000.0  # 141 GB of 1,281,167 training images, as they are distributed
 # Measured on ledgers of the digits: a report and what is consumed up to it; any other event.
 REPORT_BYTES, EVENT_BYTES = 900, 250
+CHECKPOINTED = " checkpointed"
 BINDING = 0.8  # the share of the time below which it is worth a word that GPUs wait
 BETTER = 1.02  # how much faster another stage must be for one
 REACHABLE = 0.4  # share of the peak that transformers of billions of weights are trained at
@@ -61,6 +62,7 @@ class Plan:
     passes: int
     compute: Compute
     memory: dict[str, Held]  # by stage, and with checkpointed activations or without
+    own: str  # the recipe's of these
     storage: Storage
     rows: tuple[Row, ...]
     warnings: tuple[str, ...]
@@ -85,6 +87,7 @@ def plan(recipe: Recipe, planning: Planning, gpus: Sequence[Gpu], kind: Kind = "
         passes=passes,
         compute=compute,
         memory=memories(made, compute, workers, micro_batch, passes),
+        own=str(recipe.engine.zero_stage) + CHECKPOINTED * bool(recipe.flow.checkpoint_activations),
         storage=stored,
         rows=rows,
         warnings=tuple(warnings(recipe, planning, gpus, rows)),
@@ -95,7 +98,7 @@ def memories(
     made: Shadow, compute: Compute, workers: int, images: int, passes: int
 ) -> dict[str, Held]:
     """One GPU in every stage, activations kept and checkpointed."""
-    courses = {"": compute.kept, " checkpointed": compute.checkpointed}
+    courses = {"": compute.kept, CHECKPOINTED: compute.checkpointed}
     return {
         f"{stage}{name}": held(made, stage, workers, passes, (taken, images))
         for name, taken in courses.items()

@@ -103,6 +103,10 @@ def _memory(plan: Plan) -> Table:
         "",
         *(f">ZeRO-{name}" for name in plan.memory),
     )
+    table.caption = (
+        f"this recipe: ZeRO-{plan.own}. Checkpointed: with flow.checkpoint_activations, by which "
+        "activations are computed again in the backward pass."
+    )
     for name in names:
         table.add_row(name, *(gib(getattr(each, name)) for each in plan.memory.values()))
     table.add_row("at most", *(gib(each.total) for each in plan.memory.values()), style="bold")
@@ -128,6 +132,10 @@ def _rows(plan: Plan) -> Table:
         "on GPUs", "GPU", ">count", ">pass", ">memory", ">images/s", ">time", ">GPU-h", ">cost",
         ">reads",
     )  # fmt: skip
+    table.caption = (
+        f"this recipe: {plan.workers} GPUs, ZeRO-{plan.own}. Pass: its images, of the most that "
+        "the batch and memory allow."
+    )
     for row in plan.rows:
         if row.problem:  # a line of its own: see `shown`
             continue
@@ -177,7 +185,10 @@ def _speed(staged: Staged | None) -> str:
 
 def _table(title: str, *columns: str) -> Table:
     """A table; a column that begins with `>` has its values to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD,
+        caption_justify="left",
+    )  # fmt: skip
     for column in columns:
         is_right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if is_right else "left")

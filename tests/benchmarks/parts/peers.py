@@ -26,6 +26,7 @@ from torch import nn
 from system.flow.flow import Flow
 from system.flow.flow import to_latent
 from system.flow.flow import to_tokens
+from system.foundation.errors import BadInput
 from system.foundation.settings import flow as settings
 from system.interop import ml_starflow
 from system.interop import ml_tarflow
@@ -95,8 +96,16 @@ class Peer:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Peer]:
-    """The peer in a checkout. Its modules can be imported meanwhile, and are gone afterwards."""
+    """The peer in a checkout. Its modules can be imported meanwhile, and are gone afterwards.
+
+    Raises BadInput for another program's `transformer_flow.py`.
+    """
     with peer_module(str(folder.resolve())) as module:
+        if not hasattr(module, "Model"):
+            raise BadInput(
+                f"--against {folder}: its transformer_flow.py has no class Model; expected a "
+                "checkout of ml-tarflow or ml-starflow"
+            )
         arguments = inspect.signature(module.Model.__init__).parameters
         kind: Kind = "ml_starflow" if OF_STARFLOW in arguments else "ml_tarflow"
         yield Peer(kind, module)

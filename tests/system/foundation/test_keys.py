@@ -6,6 +6,7 @@ from system.foundation.keys import keys
 from system.foundation.keys import kinds
 from system.foundation.keys import locate
 from system.foundation.keys import record_at
+from system.foundation.settings.flow import Flow
 
 
 def test_keys_of_every_kind_are_listed_in_order(schema: type[BaseModel]) -> None:
@@ -79,5 +80,11 @@ def test_locations_lose_their_kinds(schema: type[BaseModel]) -> None:
     assert field is not None
     assert field.description == "decay of the momentum"
     assert locate(schema, ("size", "depths", 1))[0] == ("size", "depths", 1)
+    assert locate(Flow, ("checkpoint_activations", "bool")) == locate(
+        Flow, ("checkpoint_activations",)
+    )
+    assert locate(Flow, ("checkpoint_activations", "tuple[...]", 1))[0] == (
+        "checkpoint_activations", 1,
+    )  # fmt: skip
     assert locate(schema, ("no", "such"))[0] == ("no", "such")
     assert locate(schema, ("no", "such"))[1] is None

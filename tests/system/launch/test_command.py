@@ -121,6 +121,13 @@ def test_termination_unwinds_like_an_interrupt(capsys, number, code, said):
     assert f"{said}; what was started is stopped" in capsys.readouterr().err
 
 
+def test_a_page_may_be_read_in_part(program):
+    shown = program("jobs/quickstart.py", "--help")
+    reader, shown.stdout = shown.stdout, None
+    reader.close()
+    assert shown.wait(timeout=120) == 0
+
+
 def test_a_job_explains_itself(program):
     shown = program("jobs/quickstart.py", "--help")
     page, _ = shown.communicate(timeout=120)
