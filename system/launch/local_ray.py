@@ -44,6 +44,7 @@ DISK_BYTES = 2 * 2**30
 LONGEST_TEMPORARY = 36
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 20
+STARTS = 3  # of a Ray that ends at once: another program may take a free port before it does
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -78,8 +79,16 @@ def local_ray(cpus: float, *, gpus: float = 0.0, port: int | None = None) -> Ite
         here = _here(folder, port)
         try:
             check_disk(folder)
-            process = _start(here, cpus, gpus)
-            _wait_until_it_answers(here, process)
+            for others_left in reversed(range(STARTS)):
+                process = _start(here, cpus, gpus)
+                try:
+                    _wait_until_it_answers(here, process)
+                    break
+                except ClusterError:
+                    if not others_left or process.poll() is None:
+                        raise
+                _end(process, here.mark)
+                here = _here(folder, port)
             yield here
         finally:
             with _undisturbed():

@@ -99,6 +99,23 @@ def test_a_ray_that_does_not_come_up_tells_its_last_words(monkeypatch):
 
 
 @pytest.mark.ray
+def test_a_port_that_another_program_takes_meanwhile_costs_one_more_start(monkeypatch):
+    free, given = module._free_ports, []
+
+    def ports(count):
+        given.append([taken, *free(count - 1)] if not given else free(count))
+        return given[-1]
+
+    monkeypatch.setattr(module, "_free_ports", ports)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with local_ray(cpus=1.0) as running:
+            assert len(given) == 4
+            assert running.address == f"127.0.0.1:{given[2][0]}"
+            assert taken not in given[2]
+
+
+@pytest.mark.ray
 @pytest.mark.chaos
 def test_it_dies_with_a_program_that_is_killed(program):
     code = (
