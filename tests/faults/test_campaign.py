@@ -98,13 +98,16 @@ def launched(ledger: CampaignLedger) -> list[Launched]:
 
 
 def kill_a_trial(root: Path, ledger: CampaignLedger) -> str | None:
-    """Kill the driver of a job that trains; the run that it drove."""
+    """Kill the driver of a job that has measured nothing yet, and its worker; the run."""
     for event in launched(ledger):
         url = str(root / event.run)
         events = read_ledger(url)
         kinds = [each["kind"] for each in events]
-        if "attempt_started" in kinds and "run_finished" not in kinds:
+        if "attempt_started" in kinds and not {"report", "run_finished"} & {*kinds}:
             driver = next(each for each in events if each["kind"] == "driver_started")
+            worker = next(each for each in events if each["kind"] == "attempt_started")
+            with suppress(ProcessLookupError):
+                os.kill(worker["process"], signal.SIGKILL)
             with suppress(ProcessLookupError):
                 os.kill(driver["process"], signal.SIGKILL)
                 return event.run

@@ -165,7 +165,10 @@ def _blocks(recipe: Recipe, watchers: _Watchers, pairs: int, steps: int) -> Foun
         watchers.signal(signal.SIGCONT)
         stream.close()
     state.close()
-    time.sleep(2.0)  # the last reports arrive
+    written = 1 + pairs * ((PASSED_OVER + steps) // STEPS_PER_REPORT)
+    deadline = time.monotonic() + 60
+    while watchers.shown.value < written and time.monotonic() < deadline:
+        time.sleep(0.1)
     counts = (watchers.shown.value, watchers.lost.value, watchers.scrapes.value)
     return Found(found["unwatched"], found["watched"], *counts)
 

@@ -12,6 +12,8 @@ from system.launch.placement import room
 from system.launch.placement import spare_nodes
 from system.launch.retry_policy import Decision
 from system.launch.scaling import present_nodes
+from tests.faults.nodes import PATIENCE_S
+from tests.faults.nodes import started
 
 
 def node(cpus=2.0, gpus=0.0):
@@ -95,9 +97,10 @@ def start(placement):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_stay_on_nodes_of_their_pool():
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
+    cluster = Cluster()
     try:
-        cluster.add_node(num_cpus=2, labels={"pool": "training"})
+        started(cluster, num_cpus=4)
+        started(cluster, num_cpus=2, labels={"pool": "training"})
         ray.init(address=cluster.address)
         ours = {each["NodeID"] for each in ray.nodes() if carries(each, {"pool": "training"})}
         assert len(ours) == 1
@@ -109,7 +112,7 @@ def test_workers_stay_on_nodes_of_their_pool():
         bundles = ray.util.placement_group(
             [{"CPU": 1.0}] * 2, bundle_label_selector=[start(placement)] * 2
         )
-        ray.get(bundles.ready(), timeout=60)
+        ray.get(bundles.ready(), timeout=PATIENCE_S)
         table = ray.util.placement_group_table(bundles)
         assert set(table["bundles_to_node_id"].values()) == ours
     finally:
@@ -120,9 +123,10 @@ def test_workers_stay_on_nodes_of_their_pool():
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_places_nothing_on_a_node_that_is_left_out():
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster = Cluster()
     try:
-        cluster.add_node(num_cpus=2)
+        started(cluster, num_cpus=2)
+        started(cluster, num_cpus=2)
         ray.init(address=cluster.address)
         nodes = [each["NodeID"] for each in ray.nodes()]
         placement = Placement(2, {"CPU": 1.0})
@@ -132,7 +136,7 @@ def test_ray_places_nothing_on_a_node_that_is_left_out():
         bundles = ray.util.placement_group(
             [{"CPU": 1.0}] * 2, bundle_label_selector=[start(placement)] * 2
         )
-        ray.get(bundles.ready(), timeout=60)
+        ray.get(bundles.ready(), timeout=PATIENCE_S)
         table = ray.util.placement_group_table(bundles)
         assert set(table["bundles_to_node_id"].values()) == {nodes[1]}
         assert placement.spare() == frozenset()

@@ -16,11 +16,12 @@ from system.engine.checkpoints import CheckpointStore
 from system.launch.local_ray import MARK
 from system.launch.local_ray import marked
 from system.telemetry.ledger import read_ledger
+from tests.system.launch.test_local_ray import lives
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 JOB = "jobs/simflow_digits.py"
-PATIENCE_S = 200
+PATIENCE_S = 400
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_a_killed_worker_changes_nothing(undisturbed, start, tiny, root):
     run = root / "killed"
     job = start(JOB, *tiny, "run.name=killed")
     (attempt,) = wait_for(run, "attempt_started", 1, job)
-    wait_for(run, "checkpoint", 3, job)
+    wait_for(run, "checkpoint", 1, job)
     os.kill(attempt["process"], signal.SIGKILL)
     said, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 0, said
@@ -108,7 +109,6 @@ def test_a_killed_worker_changes_nothing(undisturbed, start, tiny, root):
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 def test_driver_and_head_are_killed_and_the_same_command_goes_on(undisturbed, program, tiny, root):
     run = root / "beheaded"
     job = program(JOB, *tiny, "run.name=beheaded", WANDB_MODE="offline")
@@ -135,14 +135,19 @@ def test_an_interrupted_program_ends_its_own_ray(program, tiny, root):
     run = root / "interrupted"
     job = program(JOB, *tiny, "run.name=interrupted", WANDB_MODE="offline")
     wait_for(run, "checkpoint", 2, job)
-    own = {process.pid for process in psutil.Process(job.pid).children(recursive=True)}
-    marks = {psutil.Process(pid).environ().get(MARK) for pid in own if psutil.pid_exists(pid)}
+    own, marks = psutil.Process(job.pid).children(recursive=True), set()
+    for process in own:
+        with suppress(psutil.Error):  # it may end meanwhile
+            marks.add(process.environ().get(MARK))
     assert len(marks - {None}) == 1
     job.send_signal(signal.SIGTERM)
     said, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 75, said
     assert "Traceback" not in said
-    assert not [pid for pid in own if psutil.pid_exists(pid)]
+    deadline = time.monotonic() + PATIENCE_S
+    while left := [process for process in own if lives(process)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
     assert CheckpointStore(str(run / "checkpoints")).latest() is not None
 
 

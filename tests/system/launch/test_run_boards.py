@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -79,7 +80,8 @@ def watched(discovery, train, root, tmp_path_factory):
     leaderboard.write(str(root), board(**limits))
     with exporter(str(root)) as source, prometheus(folder, discovery, source.url) as watcher:
         job = train("watched")
-        watcher.until('ray_latent_flows_evaluation_gfid{run="watched"}', PATIENCE_S)
+        for by in ("ray_", ""):
+            watcher.until(by + 'latent_flows_evaluation_gfid{run="watched"}', PATIENCE_S)
         during = time.time()
         said, _ = job.communicate(timeout=PATIENCE_S)
         assert job.returncode == 0, said
@@ -189,8 +191,11 @@ def test_watchers_that_die_cost_the_run_nothing(watched, discovery, train, root,
 
 def wandb_processes(driver: int) -> list[int]:
     """The process of wandb beside a driver."""
-    children = psutil.Process(driver).children(recursive=True)
-    return [one.pid for one in children if "wandb" in one.name()]
+    found = []
+    for one in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.Error):  # it may end meanwhile
+            found += [one.pid] * ("wandb" in one.name())
+    return found
 
 
 def course(events) -> list[tuple[int, float]]:

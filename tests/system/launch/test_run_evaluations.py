@@ -20,11 +20,11 @@ from system.launch.local_ray import marked
 from system.telemetry.ledger import read_ledger
 
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900),
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800),
 ]  # fmt: skip
 
 JOB = "jobs/simflow_digits.py"
-PATIENCE_S = 600
+PATIENCE_S = 800
 TOTAL = 4096
 KEPT = 2
 EVERY = [
@@ -255,8 +255,8 @@ def test_too_many_are_left_out_the_last_one_never(many, silent):
 def test_what_waits_for_evaluation_takes_no_more_room_than_said(many):
     run, onlooker = many
     pending = 1 + MORE_KEPT + 1  # waiting, kept beyond that, and the one that is asked for next
-    uploads = 2
-    assert onlooker.most <= KEPT + 1 + pending + uploads
+    uploads, unremoved = 2, 5  # the driver removes them, which may have to wait for a processor
+    assert onlooker.most <= KEPT + 1 + pending + uploads + unremoved < TOTAL // 128
     kept = {one.images_seen for one in CheckpointStore(str(run / "checkpoints")).all()}
     measured = {e["images_seen"]: e["values"]["evaluation/gfid"] for e in events(run, "evaluation")}
     assert kept == {*sorted(measured, key=measured.get)[:KEPT], TOTAL}

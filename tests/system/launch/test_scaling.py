@@ -10,6 +10,7 @@ from system.launch.scaling import answers
 from system.launch.scaling import largest_up_to
 from system.launch.scaling import present_nodes
 from system.launch.scaling import resources_of
+from tests.faults.nodes import started
 
 
 @pytest.mark.parametrize(
@@ -29,9 +30,10 @@ def test_a_node_that_is_gone_does_not_answer():
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_node_that_is_left_out_is_no_room_for_workers():
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster()
     try:
-        joined = cluster.add_node(num_cpus=2).node_id
+        started(cluster, num_cpus=1)
+        joined = started(cluster, num_cpus=2).node_id
         ray.init(address=cluster.address)
         assert {node["CPU"] for node in present_nodes({}).values()} == {1.0, 2.0}
         (left,) = present_nodes({}, {joined}).values()

@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_is_the_same_run_there(tmp_path):
 
 
 KILLED = """
-import pathlib, sys, time
+import contextlib, pathlib, sys, time
 import psutil
 from system.foundation.settings.run import Wandb
 from system.telemetry.wandb_sink import WandbSink
@@ -147,7 +147,11 @@ report = {"kind": "report", "images_seen": 64, "values": {"loss/total": 0.5}}
 sink = WandbSink(Wandb(mode="offline"), sys.argv[1], {})
 sink.show(report)
 def own():
-    return [p for p in psutil.Process().children(recursive=True) if "wandb" in p.name()]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found += [each] * ("wandb" in each.name())
+    return found
 while not (own() and list(pathlib.Path(sys.argv[1]).rglob("*.wandb"))):
     time.sleep(0.05)
 for each in (killed := own()):
