@@ -58,8 +58,11 @@ class Run:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._job.send_signal(signal.SIGINT)
-        self._job.wait(PATIENCE_S)
+        self._job.terminate()  # a Ctrl-C is not heard by what a shell has started behind `&`
+        try:
+            self._job.wait(PATIENCE_S)
+        finally:
+            self._job.kill()  # its Ray ends with it
 
     def kill_and_recover(self) -> Recovery:
         """Kill the first worker just after a checkpoint, and wait for the next new update."""
