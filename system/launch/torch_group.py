@@ -101,14 +101,18 @@ class TorchGroupBackend(Backend):
 def listen() -> tuple[str, int]:
     """In the first worker: the address and port where the others find it, from now on."""
     address = ray.util.get_node_ip_address()
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # All others may knock before this one has imported torch and lets them in.
+    how: dict[str, Any] = {
+        "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+        "backlog": socket.SOMAXCONN,
+    }
     try:
-        listener = socket.create_server((address, 0), family=family)
+        listener = socket.create_server((address, 0), **how)
     except OSError as error:
         if error.errno != errno.EADDRNOTAVAIL:
             raise
         # The others reach it under an address that it does not have itself, as behind NAT.
-        listener = socket.create_server(("", 0), family=family)
+        listener = socket.create_server(("", 0), **how)
     _listening.append(listener)
     return address, listener.getsockname()[1]
 
