@@ -145,7 +145,6 @@ class Departure:
     _asks: deque[float] = field(default_factory=lambda: deque(maxlen=5))
     _updates: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     _saves: deque[float] = field(default_factory=lambda: deque(maxlen=3))
-    _settled: deque[float] = field(default_factory=lambda: deque(maxlen=3))
     _saved_at: int = -1  # images seen
     _saved: float = 0.0  # when, in Unix time
     _before: float | None = None  # when the last update ended
@@ -178,9 +177,7 @@ class Departure:
         """
         if self._notice is None or images_seen != self._saved_at:
             return
-        start = time.monotonic()
         self.announcements.settle()
-        self._settled.append(time.monotonic() - start)
         if self._agree(images_seen) == "wait":
             self._stand_by(images_seen)
         self._before = None
@@ -218,14 +215,12 @@ class Departure:
         if self._notice is None:
             return "train"
         upload_s = self.world.largest(self.announcements.upload_s() or -1.0)
-        # Known to Ray only as its controller has looked, which may be a while after the upload.
-        commit_s = max(upload_s, self.world.largest(max(self._settled, default=0.0)))
         standing = Standing(
             now=time.time(),
             unsaved=images_seen != self._saved_at,
             saved_since=self._saved >= self._notice.heard,
             update_s=max(self._updates, default=0.0),
-            save_s=None if upload_s < 0 else max(self._saves, default=0.0) + commit_s,
+            save_s=None if upload_s < 0 else max(self._saves, default=0.0) + upload_s,
         )
         decided: Decision = self.world.broadcast(decide(self._notice, standing))
         return decided

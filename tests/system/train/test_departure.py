@@ -175,27 +175,3 @@ def test_what_it_measures_decides_how_often_it_asks(tmp_path):
             assert departure.decide(update) == "train"
     # 4 ms are half a percent of 0.8 s: of 80 updates of 10 ms.
     assert 1 < counted.asked < 15
-
-
-def test_what_it_takes_until_a_save_is_known_is_part_of_its_time(tmp_path):
-    class Slow(Unannounced):
-        end = time.time() + 60.0
-
-        def preemption(self):
-            return Notice("preemption", time.time(), self.end)
-
-        def upload_s(self):
-            return 0.01
-
-        def settle(self):
-            time.sleep(2.0)
-
-    slow = Slow()
-    with Ledger(str(tmp_path), "worker-0", run="r") as ledger:
-        departure = Departure(World(), ledger, slow)
-        with departure.saving(8):
-            pass
-        assert departure.decide(8) == "train"
-        departure.wait(8)
-        slow.end = time.time() + 4.5  # nothing is saved in no time, but heard of after two seconds
-        assert departure.decide(16) == "save"
