@@ -39,6 +39,8 @@ PLAN = "--plan"  # what a recipe needs, instead of running it
 
 R = TypeVar("R", bound=BaseModel)
 
+_heard: set[int] = set()  # signals that were to end this program
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: how a scheduler takes a machine away. It unwinds a program as Ctrl-C does."""
@@ -99,10 +101,11 @@ def answered(answer: Callable[[], int | None]) -> int:
     except TrainingSystemError as error:
         print(covered(f"{_title(error)}: {error}"), file=sys.stderr, flush=True)
         return error.exit_code
-    except Terminated:
-        print("terminated; what was started is stopped", file=sys.stderr, flush=True)
-        return ExitCode.PREEMPTED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as ended:
+        # Ray makes a plain interrupt of whatever ends one of its waits.
+        if isinstance(ended, Terminated) or signal.SIGTERM in _heard:
+            print("terminated; what was started is stopped", file=sys.stderr, flush=True)
+            return ExitCode.PREEMPTED
         print("interrupted; what was started is stopped", file=sys.stderr, flush=True)
         return ExitCode.INTERRUPTED
     except Exception:  # the rim: everything that is left gets its traceback and exit code 1
@@ -153,8 +156,10 @@ def _terminate_like_interrupt() -> Iterator[None]:
     """SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that it ends what it started."""
 
     def interrupt(number: int, frame: object) -> None:
+        _heard.add(number)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    _heard.clear()
     before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

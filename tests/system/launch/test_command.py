@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 from pydantic import Field
@@ -119,6 +120,18 @@ def test_termination_unwinds_like_an_interrupt(capsys, number, code, said):
     assert unwound == [number]
     assert signal.getsignal(number) == before
     assert f"{said}; what was started is stopped" in capsys.readouterr().err
+
+
+def test_a_wait_of_rays_that_is_terminated_is_no_interrupt(capsys):
+    def main(resolved):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt  # what Ray raises instead, from within `ray.get`
+
+    with pytest.raises(SystemExit) as left:
+        command(main, None, about="", schema=Settings, arguments=[])
+    assert left.value.code == 75
+    assert "terminated; what was started is stopped" in capsys.readouterr().err
 
 
 def test_a_page_may_be_read_in_part(program):
