@@ -56,17 +56,18 @@ def evaluate_on_record(
 def _ended(output: str, url: str, attempt: int) -> dict[str, float] | None:
     """What this checkpoint was measured to be; nothing where that failed or was left out.
 
-    A later attempt may try anew what failed in an earlier one.
+    What was given up under an earlier driver is measured if Ray asks for it under this one.
     """
-    images_seen = images_seen_of(url)
+    this, was_given_up = (images_seen_of(url), attempt), False
     for event in read_ledger(output):
         if event["kind"] == "evaluation" and event.get("checkpoint") == url:
             values: dict[str, float] = event["values"]
             return values
-        here = (event.get("images_seen"), event.get("attempt")) == (images_seen, attempt)
-        if event["kind"] in ENDS and here:
-            return {}
-    return None
+        if event["kind"] == "driver_started":
+            was_given_up = False
+        elif event["kind"] in ENDS and (event.get("images_seen"), event["attempt"]) == this:
+            was_given_up = True
+    return {} if was_given_up else None
 
 
 def _crew(recipe: Recipe) -> Crew:

@@ -26,13 +26,15 @@ KeyPath = tuple[str | int, ...]
 
 def explain(error: ValidationError, tree: Section, schema: type[BaseModel]) -> dict[KeyPath, str]:
     """One line for each thing that is wrong, by the path of its key, in pydantic's order."""
-    problems: dict[KeyPath, str] = {}
+    problems: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
         path, field = locate(schema, detail["loc"])
-        line = _line(detail, path, field, tree, schema)
-        if line != problems.get(path):  # said for every type that a value could have had
-            problems[path] = f"{problems[path]}; {line}" if path in problems else line
-    return problems
+        said, line = problems.setdefault(path, []), _line(detail, path, field, tree, schema)
+        if line not in said:  # as for every type that a value could have had
+            said.append(line)
+    # What is wrong within a list is said of its place there.
+    above = {path[:length] for path in problems for length in range(1, len(path))}
+    return {path: "; ".join(said) for path, said in problems.items() if path not in above}
 
 
 def node_at(tree: Tree, path: KeyPath) -> Tree:

@@ -44,7 +44,7 @@ DISK_BYTES = 2 * 2**30
 LONGEST_TEMPORARY = 36
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 20
-STARTS = 3  # of a Ray that ends at once: another program may take a free port before it does
+STARTS = 3  # of a Ray that ends before it answers: another program may have taken its port
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 

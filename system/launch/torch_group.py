@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +32,7 @@ from ray.train.v2._internal.util import TrainingFramework
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
 
-# What NCCL does about a failed collective; Ray's choice is made where the user made none.
+# What NCCL does about a failed collective. As Ray has it, the first is 1: the process ends.
 NCCL_ON_ERRORS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING", "TORCH_NCCL_BLOCKING_WAIT")
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,13 @@ def store_at(place: tuple[str, int], rank: int, timeout_s: int) -> "TCPStore":
     )
 
 
+def nccl_settings(backend: str, known: Mapping[str, str]) -> dict[str, str]:
+    """What NCCL is told by the environment; a choice of the user's stays."""
+    if "nccl" not in backend or any(name in known for name in NCCL_ON_ERRORS):
+        return {}
+    return {NCCL_ON_ERRORS[0]: "1"}
+
+
 def join(backend: str, rank: int, size: int, place: tuple[str, int], timeout_s: int) -> None:
     """In a worker: meet the others there."""
     from ray.train.torch import config  # with torch
@@ -137,8 +145,7 @@ def join(backend: str, rank: int, size: int, place: tuple[str, int], timeout_s: 
 
     os.environ |= {"MASTER_ADDR": place[0], "MASTER_PORT": str(place[1])}
     config._set_torch_distributed_env_vars()
-    if "nccl" in backend and not any(name in os.environ for name in NCCL_ON_ERRORS):
-        os.environ[NCCL_ON_ERRORS[0]] = "1"
+    os.environ |= nccl_settings(backend, os.environ)
     distributed.init_process_group(
         backend,
         store=store_at(place, rank, timeout_s),

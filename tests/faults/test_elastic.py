@@ -109,7 +109,8 @@ def let_go(nodes: Nodes, leaving: str, run: Trained, attempt: int) -> None:
     """Announce the end of a node, and end it when the time has come."""
     end = time.time() + NOTICE_S
     nodes.drain(leaving, NOTICE_S)
-    run.wait_for("standing_by", attempt=attempt)
+    (standing,) = run.wait_for("standing_by", attempt=attempt)
+    assert standing["time"] < end
     time.sleep(max(0.0, end - time.time()))
     nodes.kill(leaving)
 

@@ -97,12 +97,13 @@ def plan(recipe: Recipe, planning: Planning, gpus: Sequence[Gpu], kind: Kind = "
 def memories(
     made: Shadow, compute: Compute, workers: int, images: int, passes: int
 ) -> dict[str, Held]:
-    """One GPU in every stage, activations kept and checkpointed."""
+    """One GPU in the recipe's stage and others, activations kept and checkpointed."""
+    stages = sorted({made.recipe.engine.zero_stage, *STAGES})[: len(STAGES)]
     courses = {"": compute.kept, CHECKPOINTED: compute.checkpointed}
     return {
         f"{stage}{name}": held(made, stage, workers, passes, (taken, images))
         for name, taken in courses.items()
-        for stage in STAGES
+        for stage in stages
     }
 
 

@@ -105,7 +105,7 @@ def _memory(plan: Plan) -> Table:
     )
     table.caption = (
         f"this recipe: ZeRO-{plan.own}. Checkpointed: with flow.checkpoint_activations, by which "
-        "activations are computed again in the backward pass."
+        "activations are computed again in the backward pass.\n"
     )
     for name in names:
         table.add_row(name, *(gib(getattr(each, name)) for each in plan.memory.values()))
@@ -134,7 +134,7 @@ def _rows(plan: Plan) -> Table:
     )  # fmt: skip
     table.caption = (
         f"this recipe: {plan.workers} GPUs, ZeRO-{plan.own}. Pass: its images, of the most that "
-        "the batch and memory allow."
+        "the batch and memory allow.\n"
     )
     for row in plan.rows:
         if row.problem:  # a line of its own: see `shown`

@@ -63,6 +63,7 @@ class Run:
             self._job.wait(PATIENCE_S)
         finally:
             self._job.kill()  # its Ray ends with it
+            self._job.wait()
 
     def kill_and_recover(self) -> Recovery:
         """Kill the first worker just after a checkpoint, and wait for the next new update."""

@@ -14,6 +14,7 @@ from system.launch import torch_group
 from system.launch.torch_group import TorchGroup
 from system.launch.torch_group import TorchGroupBackend
 from system.launch.torch_group import listen
+from system.launch.torch_group import nccl_settings
 from system.launch.torch_group import store_at
 
 # What Ray's controller takes up of ours.
@@ -40,6 +41,22 @@ def test_it_says_what_rays_own_says() -> None:
         TorchGroupBackend.share_cuda_visible_devices == rays.backend_cls.share_cuda_visible_devices
     )
     assert ours.to_dict() == {"backend": "gloo", "timeout_s": 1800}
+
+
+@pytest.mark.parametrize(
+    ("backend", "known", "told"),
+    [
+        ("nccl", {}, {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}),
+        ("cpu:gloo,cuda:nccl", {}, {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}),
+        ("nccl", {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0"}, {}),
+        ("nccl", {"TORCH_NCCL_BLOCKING_WAIT": "1"}, {}),
+        ("gloo", {}, {}),
+    ],
+)
+def test_nccl_is_told_what_rays_own_group_tells_it(
+    backend: str, known: dict[str, str], told: dict[str, str]
+) -> None:
+    assert nccl_settings(backend, known) == told
 
 
 def addresses(port: int) -> set[str]:
