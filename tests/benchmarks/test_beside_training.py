@@ -16,7 +16,10 @@ TINY = (
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2,
+    reason="training and evaluation have a core each",
+)
 def test_every_row_comes_and_evaluation_goes_on_meanwhile():
     found = {row.name: row for row in rows(Scale(pairs=2, steps=5, settings=TINY))}
     assert len(found) == 9

@@ -7,7 +7,10 @@ from tests.system.observe.status.browser import CHROMIUM
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
+@pytest.mark.skipif(
+    not CHROMIUM.exists(),
+    reason="a browser paints: chromium, which .ci/run installs",
+)
 def test_every_row_comes():
     found = {row.name: row for row in measured(3, 40)}
     assert len(found) == 5

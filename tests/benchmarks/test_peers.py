@@ -39,7 +39,7 @@ def image() -> torch.Tensor:
 def test_the_peer_says_the_same(form):
     folder = os.environ.get(form.upper())
     if folder is None:
-        pytest.skip(f"{form.upper()} names no checkout of its code")
+        pytest.skip(f"{form.upper()} names no checkout of its code, which is not ours to keep here")
     flow = made(FLOWS[form])
     with opened(Path(folder)) as peer:
         assert peer.kind == form

@@ -47,7 +47,7 @@ def test_every_row_of_our_sampler_comes():
 def test_a_peers_sampler_is_timed_beside_and_draws_the_same(peer: str):
     folder = os.environ.get(peer.upper())
     if folder is None:
-        pytest.skip(f"{peer.upper()} names no checkout of its code")
+        pytest.skip(f"{peer.upper()} names no checkout of its code, which is not ours to keep here")
     found = {row.name: row for row in measured(SMALL, Path(folder))}
     for way in ("without guidance", "guided"):
         assert found[f"{way}: farthest apart, any number of any image"].holds

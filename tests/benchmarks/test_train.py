@@ -27,7 +27,7 @@ def test_every_row_of_our_step_comes():
 def test_a_peer_is_timed_beside():
     folder = os.environ.get("ML_TARFLOW")
     if folder is None:
-        pytest.skip("ML_TARFLOW names no checkout of its code")
+        pytest.skip("ML_TARFLOW names no checkout of its code, which is not ours to keep here")
     found = {row.name: row for row in rows(SMALL, Path(folder))}
     assert found["both forward passes in float32, largest difference"].holds
     assert found["ours / ml_tarflow, eager: images a second"].value > 0

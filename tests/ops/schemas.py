@@ -83,7 +83,7 @@ def validator(plural: str) -> Draft202012Validator:
     folder = Path(os.environ.get("SCHEMAS", ROOT.parent / "shared" / "schemas"))
     path = folder / f"ray.io_{plural}.yaml"
     if not path.exists():
-        pytest.skip(f"no {path.name} in {folder}: set SCHEMAS")
+        pytest.skip(f"no {path.name} in {folder}: SCHEMAS names KubeRay's definitions")
     definition = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
     (schema,) = (
         version["schema"]["openAPIV3Schema"]
