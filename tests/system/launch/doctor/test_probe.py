@@ -70,6 +70,10 @@ def test_the_bucket_tells_the_time(bucket) -> None:
     storage.remove(url)
 
 
+def test_a_store_that_keeps_no_times_tells_none() -> None:
+    assert probe.stored_time("http://127.0.0.1:1/clock") is None  # fsspec's, which asks nobody
+
+
 def test_a_bucket_that_is_not_there_fails_with_a_cure(make_recipe, bucket) -> None:
     (found,) = probe.run_root(at(make_recipe, "s3://no-such-bucket-here/runs"))
     assert found.state == "failure"
